@@ -1,0 +1,61 @@
+"""Masks as palette PNG, the way PASCAL VOC stores them: one byte per pixel is the label, the palette its colour."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from hedgeseg.seeds.formats.files import file_in, replacing
+
+
+def voc_palette() -> np.ndarray:
+    """The 256 colours of PASCAL VOC, uint8 (256, 3).
+
+    The bits of the label go, three at a time from the lowest, to R, G and B from their top bit down.
+    """
+    labels = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((labels >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def write_mask(folder: str | os.PathLike[str], identifier: str, mask: np.ndarray | Tensor) -> Path:
+    """Write a uint8 (H, W) mask as `<identifier>.png`, mode P with the VOC palette; returns the path.
+
+    Raises:
+        ValueError: a mask that is not uint8 (H, W).
+    """
+    labels = np.asarray(mask)
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise ValueError(f"mask must be uint8 (H, W), got {labels.dtype} {labels.shape}")
+    image = Image.fromarray(labels)
+    # On a grey image this keeps the bytes and changes the mode to P.
+    image.putpalette(voc_palette().tobytes())
+    path = file_in(folder, identifier, ".png")
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", optimize=False)
+    return path
+
+
+def read_mask(folder: str | os.PathLike[str], identifier: str) -> np.ndarray:
+    """Read a mask of mode P (any palette) or L (raw labels) as uint8 (H, W).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a colour picture instead of a label image.
+    """
+    path = file_in(folder, identifier, ".png")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no mask {path}")
+    with Image.open(path) as image:
+        if image.mode not in ("P", "L"):
+            raise ValueError(
+                f"{path} has mode {image.mode}; a label mask has mode P or L, this looks like a picture of one"
+            )
+        return np.asarray(image, dtype=np.uint8).copy()

@@ -1,0 +1,176 @@
+"""SeedGenerator: from an image and its labels to scores per class and a pseudo-mask.
+
+The path of every map: attribution of all classes at once, positive part, smoothing scaled to the image, the views of
+all scales and flips merged, each class divided by its maximum, methods fused, background placed, optionally refined,
+argmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hedgeseg.seeds.background import Background, as_background, calibrate, cut
+from hedgeseg.seeds.fusion import Fusion, fuse, normalise
+from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
+from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
+from hedgeseg.seeds.picture import IMAGENET_MEAN, IMAGENET_STD, as_picture
+from hedgeseg.seeds.refine import Refine, as_refiner
+from hedgeseg.seeds.seed import Seed, check_classes
+from hedgeseg.seeds.smoothing import smooth
+
+
+class SeedGenerator:
+    """Makes the seed of one image from its labels.
+
+    ```python
+    generator = SeedGenerator(method="hedge", background=0.15, refine="crf")
+    seed = generator(model, image, classes=[3, 14], size=(375, 500))
+    seed.scores  # (2, 375, 500) in [0, 1]
+    seed.mask    # uint8 (375, 500): 0 background, 4 and 15 the classes, 255 ignore
+    ```
+
+    Args:
+        method: attribution method, a function `(model, images, targets) -> maps (N, T, h, w)`, or several to fuse.
+        scales: factors of the image side to look at; their maps are merged.
+        flip: also look at the mirrored image.
+        background: a number in [0, 1], or `"power"`, `"band"`, `"otsu"`, `"percentile"`, or a rule of
+            `hedgeseg.seeds.background`.
+        refine: None, a refiner's name (`"crf"`, `"pamr"`, `"guided"`, `"random_walker"`, `"superpixels"`), a mapping
+            from names to options, a function `(image uint8 HWC, probabilities) -> probabilities`, or a sequence of
+            these, applied in order.
+        merge: how views are merged: `"sum"`, `"max"` or `"mean"`.
+        fuse: how several methods are fused: `"product"`, `"max"` or `"mean"`.
+        smoothing: sigma of the Gaussian as a fraction of the long side of the image; 0 turns it off.
+        mean: per channel, what the image was normalised with; used to show the refiner a picture.
+        std: see `mean`.
+        **method_options: go to `hedgeseg.attribution.attribute`; with several methods, `hedge={"gamma": 2.0}`.
+
+    Raises:
+        ValueError: unknown names or values out of range.
+        TypeError: options that fit no method.
+    """
+
+    def __init__(
+        self,
+        method: str | MapFunction | Sequence[str | MapFunction] = "hedge",
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        background: float | str | Background = 0.15,
+        refine: Refine = None,
+        *,
+        merge: Merge = "sum",
+        fuse: Fusion = "product",
+        smoothing: float = 0.015,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        **method_options: Any,
+    ) -> None:
+        if not scales or not all(scale > 0 for scale in scales):
+            raise ValueError(f"scales must be one or more positive factors such as (0.5, 1.0, 1.5), got {scales}")
+        if not 0 <= smoothing < 0.5:
+            raise ValueError(f"smoothing is a fraction of the long side, such as 0.015, got {smoothing}")
+        if merge not in ("sum", "max", "mean"):
+            raise ValueError(f"maps can be merged by sum, max or mean, not {merge!r}")
+        if fuse not in ("product", "max", "mean"):
+            raise ValueError(f"maps can be fused by product, max or mean, not {fuse!r}")
+        self.sources = as_sources(method, method_options)
+        self.scales = tuple(float(scale) for scale in scales)
+        self.flip = flip
+        self.background = as_background(background)
+        self.refiner = as_refiner(refine)
+        self.merge = merge
+        self.fuse = fuse
+        self.smoothing = smoothing
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: nn.Module,
+        image: Tensor,
+        classes: Sequence[int] | Tensor,
+        *,
+        size: tuple[int, int] | None = None,
+        picture: np.ndarray | Tensor | None = None,
+    ) -> Seed:
+        """Seed of one image.
+
+        Args:
+            model: classifier with logits (N, classes).
+            image: float (C, H, W) or (1, C, H, W), normalised as the model takes it.
+            classes: indices of the labels the image has; none of them gives a mask of background.
+            size: (height, width) of the seed; the image's own without it.
+            picture: uint8 (H, W, 3) of that size for the refiner, better than the de-normalised `image`.
+
+        Raises:
+            ValueError: an image that is not one image, NaN in it, classes that are repeated or out of range.
+        """
+        image = one_image(image)
+        size = size or (int(image.shape[-2]), int(image.shape[-1]))
+        indices = check_classes(classes)
+        if len(indices) == 0:
+            blank = torch.zeros(size)
+            return Seed(torch.zeros(0, *size), indices, blank.to(torch.uint8), torch.ones(size))
+        scores = self.scores(model, image, indices.tolist(), size=size)
+        levels = [calibrate(scores, level) for level in self.background.levels(scores)]
+        if self.refiner is not None:
+            shown = as_picture(picture, image, size, self.mean, self.std)
+            levels = [self.refiner(shown, probabilities) for probabilities in levels]
+            # The lower level of a band keeps more of the object; its posterior is the score of a refined seed.
+            scores = levels[0][1:].clamp(0, 1)
+        return Seed(scores, indices, cut(levels, indices), margin(levels[0]))
+
+    @torch.no_grad()
+    def scores(
+        self,
+        model: nn.Module,
+        image: Tensor,
+        classes: Sequence[int],
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Scores (K, H, W) in [0, 1] of the given classes, before background and refinement, on the model's device.
+
+        Unlike a mask, scores hold any class index (ImageNet has 1000).
+        """
+        image = one_image(image)
+        size = size or (int(image.shape[-2]), int(image.shape[-1]))
+        return fuse([self._one_source(source, model, image, list(classes), size) for source in self.sources], self.fuse)
+
+    def _one_source(
+        self, source: MapFunction, model: nn.Module, image: Tensor, classes: list[int], size: tuple[int, int]
+    ) -> Tensor:
+        looks = []
+        for batch in views(image, self.scales, self.flip):
+            positive = checked_maps(source, model, batch, classes).clamp(min=0)
+            looks.append(resize(unflip(smooth(positive, self.smoothing)), size))
+        return normalise(merge(looks, self.merge))
+
+
+def one_image(image: Tensor) -> Tensor:
+    """The image as float (C, H, W).
+
+    Raises:
+        ValueError: a batch of several images, another rank, or an integer image.
+    """
+    if image.ndim == 4 and len(image) == 1:
+        image = image[0]
+    if image.ndim != 3:
+        raise ValueError(
+            f"a seed is made from one image, (C, H, W) or (1, C, H, W), got {tuple(image.shape)}; loop over a batch"
+        )
+    if not image.is_floating_point():
+        raise ValueError(f"image must be float and normalised as the model takes it, got {image.dtype}")
+    return image
+
+
+def margin(probabilities: Tensor) -> Tensor:
+    """Confidence (H, W) in [0, 1]: how far the largest of the probabilities (L, H, W) is above the second."""
+    first, second = probabilities.topk(2, dim=0).values
+    return (first - second).clamp(0, 1)

@@ -1,0 +1,71 @@
+"""Refiners by name, and chains of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from hedgeseg.seeds.refine.crf import dense_crf
+from hedgeseg.seeds.refine.guided import guided_filter
+from hedgeseg.seeds.refine.pamr import pamr
+from hedgeseg.seeds.refine.random_walker import random_walker
+from hedgeseg.seeds.refine.superpixels import superpixel_vote
+
+Refiner = Callable[[Tensor, Tensor], Tensor]
+"""(picture uint8 (H, W, 3), probabilities (L, H, W), background first) -> probabilities (L, H, W)."""
+
+Step = str | Mapping[str, Mapping[str, Any]] | Refiner
+Refine = Step | Sequence[Step] | None
+
+REFINERS: dict[str, Callable[..., Tensor]] = {
+    "crf": dense_crf,
+    "pamr": pamr,
+    "guided": guided_filter,
+    "random_walker": random_walker,
+    "superpixels": superpixel_vote,
+}
+
+
+def as_refiner(refine: Refine) -> Refiner | None:
+    """One function that applies the named steps in order; None for no steps.
+
+    Args:
+        refine: a name, a mapping of names to options such as `{"crf": {"preset": "psa"}}`, a function, or a sequence
+            of these.
+
+    Raises:
+        ValueError: unknown name.
+        TypeError: a step that is none of these.
+    """
+    if refine is None:
+        return None
+    chain = refine if isinstance(refine, Sequence) and not isinstance(refine, str) else [refine]
+    steps = [function for step in chain for function in _functions(step)]
+    if not steps:
+        return None
+
+    def run(picture: Tensor, probabilities: Tensor) -> Tensor:
+        for step in steps:
+            probabilities = step(picture, probabilities)
+        return probabilities
+
+    return run
+
+
+def _functions(step: Step) -> list[Refiner]:
+    if isinstance(step, str):
+        return [_named(step)]
+    if isinstance(step, Mapping):
+        return [partial(_named(name), **(options or {})) for name, options in step.items()]
+    if callable(step):
+        return [step]
+    raise TypeError(f"a refiner is a name, a mapping of names to options, or a function; got {step!r}")
+
+
+def _named(name: str) -> Refiner:
+    if name not in REFINERS:
+        raise ValueError(f"unknown refiner {name!r}; there are {', '.join(sorted(REFINERS))}")
+    return REFINERS[name]
