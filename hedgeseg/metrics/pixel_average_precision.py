@@ -1,0 +1,124 @@
+"""Pixel average precision: does the map rank the object's pixels above the rest?
+
+Two numbers go by this name.
+
+- `pixel_average_precision`: average precision of the foreground alone, per map, then averaged. Exact (every value is
+  its own threshold) and a function of the ranking only: any increasing transformation of the map leaves it unchanged.
+  A map that says nothing scores the object's share of the image.
+- `pixel_average_precision_two_channel`: the protocol common in the literature on ImageNet-Segmentation (AGF,
+  Transformer attribution): the map is rescaled to [0, 1], `[1 - map, map]` is ranked against `[1 - mask, mask]` in
+  one pool. It depends on the map's contrast; a constant map scores 0.5.
+
+Table 3 of the paper holds values below 0.5 for maps that do not localise, which only the first definition can
+produce, so the first is the headline. Ties are handled as scikit-learn does: equal values share one threshold.
+torchmetrics' BinaryAveragePrecision would send maps outside [0, 1] through a sigmoid, and binned thresholds break
+rank invariance; neither happens here.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hedgeseg.metrics.map_metric import MapMetric, ordinary_tensors
+from hedgeseg.metrics.outside_inside_ratio import min_max
+from hedgeseg.metrics.pairs import Pairs, pair_up
+
+__all__ = ["PixelAveragePrecision", "average_precision", "pixel_average_precisions"]
+
+
+def average_precision(scores: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Average precision of each row, `sum_n (R_n - R_{n-1}) P_n` over its distinct scores.
+
+    Args:
+        scores: float `(B, N)`, finite.
+        targets: bool `(B, N)`, true only where `valid`.
+        valid: bool `(B, N)`; false entries are left out.
+
+    Returns:
+        float `(B,)`; NaN for a row without a target.
+    """
+    ordered, order = scores.masked_fill(~valid, -torch.inf).sort(dim=1, descending=True)
+    hits = targets.gather(1, order)
+    precision = hits.cumsum(1).to(scores.dtype) / valid.gather(1, order).cumsum(1).clamp(min=1)
+    # All members of a run of equal scores take the precision at the run's end: the first end at or after them.
+    ends = torch.ones_like(hits)
+    ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
+    index = torch.arange(scores.shape[1], device=scores.device)
+    end = torch.where(ends, index, scores.shape[1] - 1).flip(1).cummin(1).values.flip(1)
+    return (precision.gather(1, end) * hits).sum(1) / hits.sum(1)
+
+
+def pixel_average_precisions(maps: Tensor, masks: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
+    """Both average precisions of every map.
+
+    Args:
+        maps: float `(B, h, w)` of any range; resized bilinearly to the masks' size if that differs.
+        masks: bool `(B, H, W)`.
+        valid: bool `(B, H, W)` or None; false pixels are left out.
+
+    Returns:
+        `(B,)` tensors in `[0, 1]` by name, `pixel_average_precision` and `pixel_average_precision_two_channel`; NaN
+        for an empty or full mask.
+
+    Raises:
+        TypeError: if a dtype is wrong.
+        ValueError: if shapes disagree, or a map holds NaN or infinity.
+    """
+    return _per_map(pair_up(maps, masks, valid))
+
+
+def _per_map(pairs: Pairs) -> dict[str, Tensor]:
+    scores, masks, valid = pairs.maps.flatten(1), pairs.masks.flatten(1), pairs.valid.flatten(1)
+    foreground = average_precision(scores, masks, valid)
+    scaled = min_max(pairs.maps, pairs.valid).flatten(1)
+    # A constant map has no [0, 1] rescaling; the literature's code sets both channels to 0, which ties everything.
+    both = torch.cat([1 - scaled, scaled], 1).nan_to_num(nan=0.0)
+    pooled = average_precision(both, torch.cat([valid & ~masks, masks], 1), torch.cat([valid, valid], 1))
+    return {
+        "pixel_average_precision": foreground.masked_fill(pairs.trivial, torch.nan),
+        "pixel_average_precision_two_channel": pooled.masked_fill(pairs.trivial, torch.nan),
+    }
+
+
+class PixelAveragePrecision(MapMetric):
+    """Mean over maps of the pixel average precision.
+
+    `compute()` returns `pixel_average_precision` (foreground, mean over maps), `pixel_average_precision_two_channel`,
+    `pixel_average_precision_maps`, `pixel_average_precision_skipped` (empty and full masks) and, with `num_classes`,
+    `pixel_average_precision_class_mean` and `pixel_average_precision_per_class`.
+
+    Args:
+        num_classes: number of classes; None for a single mean over maps.
+        kwargs: torchmetrics' own.
+
+    Example:
+        >>> import torch
+        >>> metric = PixelAveragePrecision()
+        >>> mask = torch.tensor([[[True, False], [True, False]]])
+        >>> metric.update(torch.tensor([[[9.0, 5.0], [-1.0, -7.0]]]), mask)
+        >>> metric.compute()["pixel_average_precision"]
+        tensor(0.8333)
+    """
+
+    higher_is_better = True
+    value_names: ClassVar[tuple[str, ...]] = ("pixel_average_precision", "pixel_average_precision_two_channel")
+
+    def update(
+        self,
+        maps: Tensor,
+        masks: Tensor,
+        classes: Tensor | Sequence[int] | None = None,
+        valid: Tensor | None = None,
+    ) -> None:
+        """Add a batch of pairs.
+
+        Args:
+            maps: float `(B, h, w)` of any range.
+            masks: bool `(B, H, W)`.
+            classes: int `(B,)`; may be left out with `num_classes=None`.
+            valid: bool `(B, H, W)` or None; false pixels are ignored.
+        """
+        with ordinary_tensors():
+            self.add(pixel_average_precisions(maps, masks, valid), classes)
