@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.seeds.background import Background, as_background, calibrate, cut
+from hedgeseg.seeds.describe import described
 from hedgeseg.seeds.fusion import Fusion, fuse, normalise
 from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
 from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
-from hedgeseg.seeds.picture import IMAGENET_MEAN, IMAGENET_STD, as_picture
+from hedgeseg.seeds.picture import picture_for
 from hedgeseg.seeds.refine import Refine, as_refiner
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.smoothing import smooth
+from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
 
 
 class SeedGenerator:
@@ -82,6 +84,7 @@ class SeedGenerator:
         self.scales = tuple(float(scale) for scale in scales)
         self.flip = flip
         self.background = as_background(background)
+        self.refine = refine
         self.refiner = as_refiner(refine)
         self.merge = merge
         self.fuse = fuse
@@ -120,11 +123,26 @@ class SeedGenerator:
         scores = self.scores(model, image, indices.tolist(), size=size)
         levels = [calibrate(scores, level) for level in self.background.levels(scores)]
         if self.refiner is not None:
-            shown = as_picture(picture, image, size, self.mean, self.std)
+            shown = picture_for(picture, image, size, self.mean, self.std)
             levels = [self.refiner(shown, probabilities) for probabilities in levels]
             # The lower level of a band keeps more of the object; its posterior is the score of a refined seed.
             scores = levels[0][1:].clamp(0, 1)
         return Seed(scores, indices, cut(levels, indices), margin(levels[0]))
+
+    def config(self) -> dict[str, Any]:
+        """Everything that decides the seed beside the model and the image, as JSON holds it."""
+        return {
+            "method": [described(source) for source in self.sources],
+            "scales": list(self.scales),
+            "flip": self.flip,
+            "background": described(self.background),
+            "refine": described(self.refine),
+            "merge": self.merge,
+            "fuse": self.fuse,
+            "smoothing": self.smoothing,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
     @torch.no_grad()
     def scores(

@@ -2,6 +2,6 @@
 
 from hedgeseg.seeds.formats.files import identifiers
 from hedgeseg.seeds.formats.native import has_seed, read_seed, write_seed
-from hedgeseg.seeds.formats.palette import read_mask, voc_palette, write_mask
+from hedgeseg.seeds.formats.palette import read_mask, write_mask
 
-__all__ = ["has_seed", "identifiers", "read_mask", "read_seed", "voc_palette", "write_mask", "write_seed"]
+__all__ = ["has_seed", "identifiers", "read_mask", "read_seed", "write_mask", "write_seed"]

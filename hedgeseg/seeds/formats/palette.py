@@ -10,19 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from hedgeseg.seeds.formats.files import file_in, replacing
-
-
-def voc_palette() -> np.ndarray:
-    """The 256 colours of PASCAL VOC, uint8 (256, 3).
-
-    The bits of the label go, three at a time from the lowest, to R, G and B from their top bit down.
-    """
-    labels = np.arange(256)
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (((labels >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return colours
+from hedgeseg.visual import voc_palette
 
 
 def write_mask(folder: str | os.PathLike[str], identifier: str, mask: np.ndarray | Tensor) -> Path:

@@ -6,7 +6,8 @@ from PIL import Image
 from hedgeseg.seeds import Seed, read_seed, write_seed
 from hedgeseg.seeds.formats.files import file_in, identifiers, replacing
 from hedgeseg.seeds.formats.native import has_seed
-from hedgeseg.seeds.formats.palette import read_mask, voc_palette, write_mask
+from hedgeseg.seeds.formats.palette import read_mask, write_mask
+from hedgeseg.visual import voc_palette
 
 
 def seed(height=9, width=7):

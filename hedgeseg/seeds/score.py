@@ -1,0 +1,201 @@
+"""How good seeds are: against true masks, as segmentation, as ranking of pixels and as detection.
+
+The mean IoU *at the given background* is that of the masks as they are; *at the best background* is the peak of the
+curve over thresholds of the scores. The best threshold is chosen with the true masks in hand: an oracle, to compare
+maps with, not what a user without masks gets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.detection import MeanAveragePrecision
+
+from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, SeedCurve
+from hedgeseg.seeds.components import Objects, regions, seed_objects
+from hedgeseg.seeds.confusion import Unsure, confusion_counts, iou_parts, ious, miou_interval
+from hedgeseg.seeds.formats import has_seed, read_seed
+from hedgeseg.seeds.seed import IGNORE, Seed
+
+
+class MaskedImages(Protocol):
+    """What is needed of a data set: names of its images and classes, and true masks."""
+
+    classes: tuple[str, ...]
+    ids: list[str]
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """True labels uint8 (H, W), or None where the image has none."""
+        ...
+
+
+class SeedScore:
+    """Scores that grow one seed at a time.
+
+    Args:
+        classes: names of the classes, without background, in the order of their indices.
+        unsure: what a predicted 255 counts as, see `hedgeseg.seeds.confusion`.
+        detection: also compute detection mAP, which costs more than all the rest.
+    """
+
+    def __init__(self, classes: Sequence[str], unsure: Unsure = "background", detection: bool = True) -> None:
+        self.classes = tuple(classes)
+        self.unsure: Unsure = unsure
+        self.curve = SeedCurve(num_classes=len(self.classes))
+        self.per_map = {
+            "pixel_average_precision": PixelAveragePrecision(),
+            "outside_inside_ratio": OutsideInsideRatio(),
+        }
+        self.detection = MeanAveragePrecision(iou_type=("bbox", "segm")) if detection else None
+        self.counts: list[Tensor] = []
+        if self.detection is not None:
+            self.detection.warn_on_many_detections = False
+
+    def update(self, seed: Seed, truth: np.ndarray | Tensor) -> None:
+        """Add one image.
+
+        Args:
+            seed: at the size of the true mask.
+            truth: uint8 (H, W): 0 background, class + 1, 255 void.
+
+        Raises:
+            ValueError: sizes or labels that do not fit.
+        """
+        true = torch.as_tensor(np.asarray(truth).astype(np.int64))
+        self.counts.append(confusion_counts(seed.mask, true, len(self.classes)))
+        self.curve.update(seed.scores, seed.classes, true)
+        objects = true[None] == (seed.classes + 1).view(-1, 1, 1)
+        # A label whose object the mask does not show has no right answer.
+        shown = objects.flatten(1).any(1)
+        if bool(shown.any()):
+            valid = (true != IGNORE).expand(int(shown.sum()), -1, -1)
+            for metric in self.per_map.values():
+                metric.update(seed.scores[shown], objects[shown], seed.classes[shown], valid)
+        if self.detection is not None:
+            self.detection.update([_as_detection(seed_objects(seed), scored=True)], [_as_detection(regions(truth))])
+
+    def compute(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON; NaN where a number is not defined.
+
+        Keys: `images`; of the masks `miou` with `miou_low` and `miou_high` (95 % bootstrap over images),
+        `precision`, `recall` (means over the classes that are predicted, that occur), `coverage` (share of pixels not
+        255), `foreground` (share of foreground); of the scores `miou_best`, `background_best`,
+        `pixel_average_precision`, `outside_inside_ratio`; of the regions `map_segm`, `map_segm_50`, `map_bbox`,
+        `map_bbox_50`; `per_class` with `iou`, `precision` and `recall` of each class and background.
+
+        Raises:
+            ValueError: nothing was added.
+        """
+        if not self.counts:
+            raise ValueError("no seed has been scored: no image has both a seed and a true mask")
+        stacked = torch.stack(self.counts)
+        return {
+            "images": len(self.counts),
+            **self._of_masks(stacked),
+            **self._of_scores(),
+            **self._of_regions(),
+            "per_class": self._per_class(stacked.sum(0)),
+        }
+
+    def _of_masks(self, stacked: Tensor) -> dict[str, float]:
+        counts = stacked.sum(0)
+        hits, predicted, true = iou_parts(counts, self.unsure)
+        low, high = miou_interval(stacked, self.unsure)
+        total = counts.sum().double()
+        return {
+            "miou": float(ious(counts, self.unsure).nanmean()),
+            "miou_low": low,
+            "miou_high": high,
+            "precision": float((hits / predicted)[1:].nanmean()),
+            "recall": float((hits / true)[1:].nanmean()),
+            "coverage": float(1 - counts[:, -1].sum() / total),
+            "foreground": float(counts[:, 1:-1].sum() / total),
+        }
+
+    def _of_scores(self) -> dict[str, float]:
+        curve = self.curve.compute()
+        per_map = {}
+        for name, metric in self.per_map.items():
+            per_map[name] = float(metric.compute()[name]) if metric.update_called else float("nan")
+        return {
+            "miou_best": float(curve["miou_best"]),
+            "background_best": float(curve["threshold_best"]),
+            **per_map,
+        }
+
+    def _of_regions(self) -> dict[str, float]:
+        if self.detection is None:
+            return {}
+        found = self.detection.compute()
+        # torchmetrics writes -1 for "no object of that kind".
+        keys = ("segm_map", "segm_map_50", "bbox_map", "bbox_map_50")
+        values = {key: float(found[key]) if float(found[key]) >= 0 else float("nan") for key in keys}
+        return {f"map_{key.replace('_map', '')}": value for key, value in values.items()}
+
+    def _per_class(self, counts: Tensor) -> dict[str, dict[str, float]]:
+        hits, predicted, true = iou_parts(counts, self.unsure)
+        columns = {"iou": ious(counts, self.unsure), "precision": hits / predicted, "recall": hits / true}
+        return {
+            name: {column: float(values[index]) for column, values in columns.items()}
+            for index, name in enumerate(("background", *self.classes))
+        }
+
+
+def score_seeds(
+    seeds: Iterable[Seed],
+    masks: Iterable[np.ndarray | Tensor],
+    classes: Sequence[str],
+    *,
+    unsure: Unsure = "background",
+    detection: bool = True,
+) -> dict[str, Any]:
+    """Scores of seeds in memory against true masks; see `SeedScore.compute` for what comes out."""
+    score = SeedScore(classes, unsure, detection)
+    for seed, mask in zip(seeds, masks, strict=True):
+        score.update(seed, mask)
+    return score.compute()
+
+
+def score_folder(
+    folder: str | os.PathLike[str],
+    dataset: MaskedImages,
+    *,
+    unsure: Unsure = "background",
+    detection: bool = True,
+) -> dict[str, Any]:
+    """Scores of a folder that `write_seed` filled, against the true masks of a data set.
+
+    Images without a true mask or without a seed are left out and counted (`without_mask`, `without_seed`): a folder
+    that is not finished looks unfinished in its scores.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no image has both, or a seed does not fit its mask; the message names the image.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"there is no folder of seeds {os.fspath(folder)}")
+    score = SeedScore(dataset.classes, unsure, detection)
+    without = {"without_mask": 0, "without_seed": 0}
+    for index, identifier in enumerate(dataset.ids):
+        if not has_seed(folder, identifier):
+            without["without_seed"] += 1
+            continue
+        truth = dataset.mask(index)
+        if truth is None:
+            without["without_mask"] += 1
+            continue
+        try:
+            score.update(read_seed(folder, identifier), truth)
+        except ValueError as error:
+            raise ValueError(f"image {identifier!r}: {error}") from error
+    return {**score.compute(), **without}
+
+
+def _as_detection(objects: Objects, scored: bool = False) -> dict[str, Tensor]:
+    fields = {"boxes": objects.boxes, "labels": objects.labels, "masks": objects.masks}
+    return {**fields, "scores": objects.scores} if scored else fields
