@@ -1,0 +1,193 @@
+"""The one call for every attribution method.
+
+    from hedgeseg import attribute
+    r = attribute(model, images, targets, method="hedge", gamma=1.0)
+    r.maps        # (N, T, H, W), signed
+
+Nothing about the model changes: not its mode, parameters, gradients, buffers or hooks, nor the random state.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hedgeseg.attribution.explaining import explaining
+from hedgeseg.attribution.inputs import Targets, check_images, target_lists
+from hedgeseg.attribution.layers import LayerLike, family_layer, find_last_map, find_value, path_of
+from hedgeseg.attribution.methods import METHODS
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.recording import OutputKey, record
+from hedgeseg.attribution.rules.linear import is_weighted
+from hedgeseg.attribution.tape import Keeps
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The result of `attribute`.
+
+    Attributes:
+        maps: float32 (float64 for a float64 model), (N, T, H, W), signed, channel-summed, at the images' resolution;
+            rows past a ragged image's targets are NaN.
+        logits: (N, K), as the model returned them.
+        targets: int64 (N, T); -1 past a ragged image's targets.
+        layer: The layer that was used, such as "features.29"; "" where the method uses none.
+        method: The method's name.
+        options: All options of the method, defaults included.
+    """
+
+    maps: Tensor
+    logits: Tensor
+    targets: Tensor
+    layer: str
+    method: str
+    options: dict[str, Any]
+
+
+def attribute(
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets,
+    method: str = "hedge",
+    layer: LayerLike = None,
+    chunk: int | None = None,
+    output: OutputKey = None,
+    **options: Any,
+) -> Attribution:
+    """Explain a classifier's logits by maps over the pixels.
+
+    Each image is sent through the model once (by the propagation methods), with all its targets; the result for an
+    image does not depend on its batch. May be called from anywhere: under `torch.no_grad`, `torch.inference_mode` or
+    autocast, with the model in training mode, compiled or wrapped in DDP, in the middle of gradient accumulation.
+
+    Args:
+        model: A classifier that returns logits (N, K). Evaluated in evaluation mode.
+        images: Float (N, C, H, W), normalised as the model was trained; (N, C, L) and (N, C, D, H, W) for networks of
+            1-D and 3-D convolutions.
+        targets: Class indices: int (N,) or (N, T), or a list of N lists (ragged).
+        method: A key of `METHODS`.
+        layer: Where the initial map is taken from: a module's path or the module itself. Default: see `resolve_layer`.
+        chunk: At most this many maps (targets times images) are in memory at once.
+        output: Index, key or attribute of the logits, where the model returns several outputs.
+        **options: The method's options; for "hedge": gamma, variant, residual, precision.
+
+    Returns:
+        Maps, logits and how they were made.
+
+    Raises:
+        ValueError: If an argument is wrong; says which, its value and what to give instead.
+        TypeError: If an argument has a wrong type, or the model is scripted or quantised.
+        UnsupportedOpError: If the method has no rule for an operation of the model.
+    """
+    chosen = _method(method)
+    options = chosen.with_defaults(options)
+    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk={chunk!r}: must be a positive integer, or None for no limit")
+    network = unwrap(model)
+    check_images(network, images)
+    lists = target_lists(targets, len(images))
+    path = None if layer is None else path_of(network, layer)
+    width = max(map(len, lists), default=0)
+    with explaining(network):
+        images = images.detach().clone() if images.is_inference() else images.detach()
+        parts = [
+            (group, chosen.explain(Problem(network, images[group], rows, path, output, chunk), **options))
+            for group, rows in _groups(lists, chunk, images.device)
+        ]
+    return _gather(parts, lists, width, chosen.name, options)
+
+
+def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, output: OutputKey = None) -> str:
+    """The layer that `attribute` takes the initial map from.
+
+    VGG: the ReLU after the last convolution; AlexNet and DenseNet: ``features``; ResNet, ResNeXt, WideResNet:
+    ``layer4``; Inception-v3: ``Mixed_7c``, also where such a network is an attribute of the model. For any other network
+    the feature map that enters the last spatial pooling, mean or flattening is found by recording one image.
+
+    Args:
+        model: A classifier.
+        images: (N, C, H, W); only the first is used.
+        layer: A choice to check, by path or as the module.
+        output: See `attribute`.
+
+    Returns:
+        A module path, without the segments of compilation or DDP; ``aten.<op>:<k>`` (the output of the k-th call of
+        that operation) where no module returns the map.
+
+    Raises:
+        LayerError: If the layer does not exist, did not run or is no feature map, or none was found.
+    """
+    network = unwrap(model)
+    check_images(network, images)
+    path = family_layer(network) if layer is None else path_of(network, layer)
+    with explaining(network):
+        images = images[:1].detach().clone() if images.is_inference() else images[:1].detach()
+        recording = record(network, images, lambda op: Keeps(), is_weighted, frozenset(), output)
+        if path is not None and (layer is not None or recording.tape.outputs_of.get(path) is not None):
+            find_value(recording, path)
+            return path
+        return find_last_map(recording)[0]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside `DistributedDataParallel`, `DataParallel` and `torch.compile` wrappers.
+
+    Raises:
+        TypeError: If it is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is {type(model).__name__}; expected a torch.nn.Module")
+    wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+    while True:
+        if isinstance(model, wrappers):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+def _method(name: str) -> Method:
+    if name not in METHODS:
+        near = difflib.get_close_matches(str(name), METHODS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"method={name!r} is unknown.{hint} Methods: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def _groups(lists: list[list[int]], chunk: int | None, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images to explain together, and their targets (n, T).
+
+    Images of one group have equally many targets, so that no map is computed in vain; a group's maps fit `chunk` as
+    far as whole images allow (the targets of one image are divided further by the methods).
+    """
+    by_count: dict[int, list[int]] = {}
+    for i, row in enumerate(lists):
+        by_count.setdefault(len(row), []).append(i)
+    for number, members in by_count.items():
+        step = len(members) if chunk is None else max(1, chunk // max(1, number))
+        for start in range(0, len(members), step):
+            group = members[start : start + step]
+            rows = torch.tensor([lists[i] for i in group], dtype=torch.int64, device=device).view(len(group), number)
+            yield torch.tensor(group, device=device), rows
+
+
+def _gather(
+    parts: list[tuple[Tensor, Explanation]], lists: list[list[int]], width: int, method: str, options: dict[str, Any]
+) -> Attribution:
+    first = parts[0][1]
+    shape = (len(lists), width, *first.maps.shape[2:])
+    maps = first.maps.new_full(shape, float("nan"))
+    logits = first.logits.new_empty(len(lists), first.logits.shape[1])
+    targets = torch.full((len(lists), width), -1, dtype=torch.int64, device=maps.device)
+    for group, part in parts:
+        maps[group, : len(part.maps)] = part.maps.transpose(0, 1)
+        logits[group] = part.logits
+        rows = torch.tensor([lists[i] for i in group.tolist()], dtype=torch.int64, device=maps.device)
+        targets[group, : len(part.maps)] = rows.view(len(group), len(part.maps))
+    return Attribution(maps, logits, targets, first.layer, method, options)

@@ -1,0 +1,101 @@
+"""Which branch of a residual sum did the work: a look back along the tape from the sum to the fork."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from hedgeseg.attribution.tape import Op, Tape, Value
+
+PIECES = ("aten.add", "aten.add_", "aten.sub", "aten.sub_")
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where two operands of a sum part.
+
+    Attributes:
+        value: The value both derive from.
+        depths: For each operand, the number of operations with weights on its longest path from there.
+    """
+
+    value: Value
+    depths: tuple[int, int]
+
+
+def find_fork(first: Value, second: Value, is_weighted: Callable[[Any], bool]) -> Fork:
+    """Walk back from two values, always from the later one, until a single common origin is left.
+
+    Args:
+        first: One operand.
+        second: The other.
+        is_weighted: Whether an operator packet multiplies by weights.
+
+    Returns:
+        The fork.
+    """
+    depths: dict[Value, list[int | None]] = {first: [0, None]}
+    depths.setdefault(second, [None, None])[1] = 0
+    tie = count()
+    queue = [(-v.order, next(tie), v) for v in depths]
+    heapq.heapify(queue)
+    queued = set(depths)
+    while len(queue) > 1:
+        _, _, value = heapq.heappop(queue)
+        op = value.producer
+        if op is None:  # the images: the origin of everything
+            return Fork(value, _longest(depths[value]))
+        step = int(is_weighted(op.packet))
+        for origin in op.inputs:
+            reached = depths.setdefault(origin, [None, None])
+            for side, depth in enumerate(depths[value]):
+                if depth is not None:
+                    reached[side] = max(reached[side] or 0, depth + step)
+            if origin not in queued:
+                queued.add(origin)
+                heapq.heappush(queue, (-origin.order, next(tie), origin))
+    value = queue[0][2]
+    return Fork(value, _longest(depths[value]))
+
+
+def _longest(depths: list[int | None]) -> tuple[int, int]:
+    first, second = depths
+    return first or 0, second or 0
+
+
+def main_branch(op: Op, is_weighted: Callable[[Any], bool]) -> tuple[Value | None, Fork]:
+    """The operand of a sum of two values with the convolutions.
+
+    Args:
+        op: A sum whose first two arguments are values.
+        is_weighted: Whether an operator packet multiplies by weights.
+
+    Returns:
+        The operand whose path from the fork passes more operations with weights, or None if they pass equally many;
+        and the fork.
+    """
+    first, second = op.args[0], op.args[1]
+    fork = find_fork(first, second, is_weighted)
+    if fork.depths[0] == fork.depths[1]:
+        return None, fork
+    return (first if fork.depths[0] > fork.depths[1] else second), fork
+
+
+def residual_sums(tape: Tape) -> Iterator[Op]:
+    """The operations of a tape that add or subtract two values of one shape."""
+    for op in tape.ops:
+        if op.name in PIECES and len(op.inputs) == 2 and op.inputs[0].shape == op.inputs[1].shape:
+            yield op
+
+
+def is_pointwise_of(value: Value, origin: Value, is_pointwise: Callable[[Op], bool]) -> bool:
+    """Whether `value` was computed from `origin` by pointwise operations alone."""
+    while value is not origin:
+        op = value.producer
+        if op is None or not is_pointwise(op) or not op.inputs:
+            return False
+        value = max(op.inputs, key=lambda v: v.order)
+    return True

@@ -1,0 +1,180 @@
+"""Which layer the initial map is taken from (METHOD: VGG, AlexNet, ResNet, DenseNet and Inception by name, else found)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from torch import nn
+
+from hedgeseg.attribution.errors import LayerError
+from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.linear import is_weighted
+from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, MAXIMA, VIEWS
+from hedgeseg.attribution.tape import Op, Tape, Value
+
+LayerLike = str | nn.Module | None
+
+
+def _relu_after_last_conv(features: nn.Module) -> str:
+    children = list(features.named_children())
+    last = max(i for i, (_, child) in enumerate(children) if isinstance(child, nn.Conv2d))
+    return next(name for name, child in children[last:] if isinstance(child, nn.ReLU))
+
+
+# Class name to the path of the layer below a module of that class.
+FAMILIES: dict[str, Callable[[nn.Module], str]] = {
+    "VGG": lambda m: "features." + _relu_after_last_conv(m.get_submodule("features")),
+    "AlexNet": lambda m: "features",
+    "ResNet": lambda m: "layer4",
+    "DenseNet": lambda m: "features",
+    "Inception3": lambda m: "Mixed_7c",
+}
+
+
+def clean(path: str) -> str:
+    """A module path without the segments that compilation adds."""
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
+
+
+def family_layer(model: nn.Module) -> str | None:
+    """The layer that the method's authors use, where the model is or holds exactly one network of a known family."""
+    found = []
+    for path, module in model.named_modules():
+        families = [FAMILIES[c.__name__] for c in type(module).__mro__ if c.__name__ in FAMILIES]
+        if families:
+            try:
+                relative = families[0](module)
+                module.get_submodule(relative)
+            except (AttributeError, StopIteration, ValueError):
+                continue  # a class of the same name that is built otherwise
+            found.append(clean(f"{path}.{relative}" if path else relative))
+    return found[0] if len(found) == 1 else None
+
+
+def path_of(model: nn.Module, layer: str | nn.Module) -> str:
+    """The clean path of a layer that was given by name or as the module itself.
+
+    Raises:
+        LayerError: If the model has no such layer; lists the nearest names.
+    """
+    paths = {clean(name): module for name, module in model.named_modules(remove_duplicate=False)}
+    if isinstance(layer, nn.Module):
+        for name, module in paths.items():
+            if module is layer:
+                return name
+        raise LayerError(f"layer={type(layer).__name__} is no part of this model ({type(model).__name__})")
+    name = clean(layer)
+    if name in paths or name.startswith("aten."):
+        return name
+    if name.startswith("module.") and name.removeprefix("module.") in paths:  # a name inside a DDP wrapper
+        return name.removeprefix("module.")
+    near = difflib.get_close_matches(name, [p for p in paths if p], n=5, cutoff=0.3)
+    raise LayerError(
+        f"layer={layer!r}: {type(model).__name__} has no such module. "
+        f"Nearest names: {', '.join(near) if near else ', '.join(list(paths)[1:6])}"
+    )
+
+
+def find_value(recording: Recording, path: str) -> Value:
+    """The feature map of a layer.
+
+    Args:
+        recording: A forward pass.
+        path: A module path, or ``aten.<op>:<k>`` for the output of the k-th call of an operation.
+
+    Returns:
+        Its value.
+
+    Raises:
+        LayerError: If the module did not run, returned no tensor, or its output is not a feature map that the logits
+            depend on.
+    """
+    tape = recording.tape
+    if path.startswith("aten."):
+        value = _nth_output(tape, path)
+    elif path not in tape.outputs_of:
+        ran = ", ".join(difflib.get_close_matches(path, [p for p in tape.outputs_of if p], n=3, cutoff=0.0))
+        raise LayerError(f"layer={path!r} did not run in this forward pass; layers that did: {ran}, ...")
+    else:
+        value = tape.outputs_of[path]
+    if value is None:
+        raise LayerError(f"layer={path!r} returns no tensor that depends on the images; choose one inside or before it")
+    if len(value.shape) < 3:
+        raise LayerError(
+            f"layer={path!r} returns shape {tuple(value.shape)}, which has no positions; choose one before the pooling"
+        )
+    return value
+
+
+def _nth_output(tape: Tape, name: str) -> Value | None:
+    op_name, _, number = name.partition(":")
+    calls = [op for op in tape.ops if op.name == op_name]
+    if not number.isdecimal() or int(number) >= len(calls):
+        known = sorted({op.name for op in tape.ops})
+        raise LayerError(f"layer={name!r}: {len(calls)} calls of {op_name!r} ran; operations that ran: {known}")
+    return calls[int(number)].outputs[0]
+
+
+def find_last_map(recording: Recording) -> tuple[str, Value]:
+    """The last feature map: what enters the last spatial pooling, mean or flattening before the logits.
+
+    Where that map is a map of class scores already (it becomes the logits without further weights, as in SqueezeNet),
+    the input of the last layer with weights is taken instead: features, not scores, are to be weighted by gradients.
+
+    Returns:
+        The name (a module path if a module returned it, else ``aten.<op>:<k>``) and the value.
+
+    Raises:
+        LayerError: If there is no such step.
+    """
+    tape = recording.tape
+    ancestry = _ancestors(recording.logits_value)
+    steps = [op for op in tape.ops if op in ancestry and _collapses(op)]
+    if not steps:
+        raise LayerError(
+            "no step from a feature map to a vector was found in this model (no pooling, mean or flattening before the "
+            "logits): name the layer to start from with layer='<module path>'"
+        )
+    step = steps[-1]
+    value = step.inputs[0]
+    while value.producer is not None and (
+        (step.packet in VIEWS and value.producer.packet in AVERAGES)
+        or (value.producer.packet in VIEWS | COPIES and value.producer.inputs[0].positions > 1)
+    ):
+        value = value.producer.inputs[0]
+    behind = [op for op in ancestry if op.index > value.order]
+    if not any(is_weighted(op.packet) for op in behind):
+        weighted = [op for op in ancestry if is_weighted(op.packet) and op.index <= value.order]
+        if weighted:
+            value = max(weighted, key=lambda op: op.index).inputs[0]
+    return name_of(tape, value), value
+
+
+def name_of(tape: Tape, value: Value) -> str:
+    """A name that `find_value` understands."""
+    if tape.module_of.get(value):
+        return tape.module_of[value]
+    op = value.producer
+    if op is None:
+        raise LayerError("the images themselves enter the last pooling: the model has no feature map")
+    return f"{op.name}:{[o for o in tape.ops if o.name == op.name].index(op)}"
+
+
+def _collapses(op: Op) -> bool:
+    if not op.inputs or not op.outputs or op.outputs[0] is None:
+        return False
+    before, after = op.inputs[0], op.outputs[0]
+    pools = op.packet in AVERAGES | MAXIMA | VIEWS or op.name in ("aten.amax", "aten.max", "aten.logsumexp")
+    return pools and len(before.shape) >= 3 and before.positions > 1 and after.positions == 1
+
+
+def _ancestors(value: Value) -> set[Op]:
+    seen: set[Op] = set()
+    todo = [value]
+    while todo:
+        op = todo.pop().producer
+        if op is not None and op not in seen:
+            seen.add(op)
+            todo.extend(op.inputs)
+    return seen

@@ -1,0 +1,97 @@
+"""What a method is: a name, a summary, and a function from a problem to maps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hedgeseg.attribution.recording import OutputKey
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be explained: one batch, every image with equally many targets.
+
+    Attributes:
+        model: In evaluation mode, held by `explaining`.
+        images: (N, C, *space), as the model takes them.
+        targets: int64 (N, T).
+        layer: Clean path of the layer the user chose, or None.
+        output: Which of several model outputs holds the logits.
+        rows: At most this many maps (targets times images) are propagated at once; None for no limit.
+    """
+
+    model: nn.Module
+    images: Tensor
+    targets: Tensor
+    layer: str | None = None
+    output: OutputKey = None
+    rows: int | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of propagation and of the maps: float32, or float64 where the images are."""
+        return torch.float64 if self.images.dtype == torch.float64 else torch.float32
+
+    def target_slices(self) -> Iterator[slice]:
+        """Slices of the targets such that each fits `rows`."""
+        total = self.targets.shape[1]
+        step = total if self.rows is None else max(1, self.rows // len(self.images))
+        for start in range(0, total, step):
+            yield slice(start, start + step)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a method found.
+
+    Attributes:
+        maps: (T, N, *space), channel-summed, at the resolution of the images.
+        logits: (N, K).
+        layer: The layer that was used, "" where the method uses none.
+    """
+
+    maps: Tensor
+    logits: Tensor
+    layer: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the registry.
+
+    Attributes:
+        name: The name by which `attribute` calls it.
+        summary: One line for `hedgeseg methods`.
+        explain: From a problem and the method's own options to an explanation.
+        signed: Whether negative values mean evidence against the target.
+    """
+
+    name: str
+    summary: str
+    explain: Callable[..., Explanation]
+    signed: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options and their defaults."""
+        parameters = list(inspect.signature(self.explain).parameters.values())[1:]
+        return {p.name: p.default for p in parameters}
+
+    def with_defaults(self, options: dict[str, Any]) -> dict[str, Any]:
+        """All options of a call.
+
+        Raises:
+            ValueError: If an option is unknown; lists the known ones.
+        """
+        known = self.options
+        for name in options:
+            if name not in known:
+                takes = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "no options"
+                raise ValueError(f"method {self.name!r} has no option {name!r}; it takes {takes}")
+        return {**known, **options}

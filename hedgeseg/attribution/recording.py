@@ -1,0 +1,143 @@
+"""One recorded forward pass of a model on a batch: the tape, the logits, and the head as a differentiable function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hedgeseg.attribution.errors import OutputError, UnsupportedModelError
+from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
+
+OutputKey = int | str | None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A forward pass.
+
+    Attributes:
+        tape: The recorded operations.
+        logits: Float tensor (N, K) as the model returned it.
+        logits_value: Its node on the tape.
+    """
+
+    tape: Tape
+    logits: Tensor
+    logits_value: Value
+
+
+def record(
+    model: nn.Module,
+    images: Tensor,
+    keeps: Callable[[Op], Keeps],
+    is_weighted: Callable[[Any], bool],
+    wanted: frozenset[str] = frozenset(),
+    output: OutputKey = None,
+) -> Recording:
+    """Run the model once and record it.
+
+    Args:
+        model: A module in evaluation mode; it is neither changed nor traced.
+        images: (N, C, H, W) or (N, C, L) or (N, C, D, H, W), as the model takes them.
+        keeps: For an operation, which of its tensors are needed after the pass.
+        is_weighted: Whether an operator packet multiplies by weights.
+        wanted: Module paths whose outputs, and all that comes after them, are kept.
+        output: Which entry of a tuple or dict of outputs holds the logits.
+
+    Returns:
+        The recording.
+
+    Raises:
+        OutputError: If the model returns no logits of shape (N, K) that depend on the images.
+        UnsupportedModelError: If the model is scripted or quantised.
+    """
+    refuse_opaque(model)
+    with torch.no_grad():
+        own = images.detach().clone()  # a model may write into its input
+        tape = Tape(own, keeps, is_weighted, wanted)
+        with tape.following(model), tape:
+            returned = model(own)
+        logits = select_logits(returned, len(images), output)
+        value = tape.value_of(logits)
+    if value is None:
+        raise OutputError(
+            "the logits do not depend on the images: the model's forward pass left torch on the way "
+            "(numpy, .item(), a custom kernel) or returns a constant. Explain the part of it that stays in torch."
+        )
+    return Recording(tape, logits, value)
+
+
+def select_logits(returned: Any, batch: int, output: OutputKey = None) -> Tensor:
+    """Find the logits in what a model returned.
+
+    Args:
+        returned: A tensor, a tuple, list, dict or an object with tensor attributes (such as a named tuple).
+        batch: Number of images.
+        output: Index, key or attribute name of the logits; may be omitted where only one entry has shape (N, K).
+
+    Returns:
+        Float tensor (N, K).
+
+    Raises:
+        OutputError: If there are none, or several and `output` does not choose.
+    """
+    if isinstance(returned, Tensor):
+        if output is not None:
+            raise OutputError(f"output={output!r} was given, but the model returns one tensor; leave output out")
+        return _checked(returned, batch)
+    entries = _entries(returned)
+    if output is not None:
+        if output not in entries:
+            raise OutputError(f"output={output!r}: the model returns {sorted(map(str, entries))}; choose one of these")
+        return _checked(entries[output], batch)
+    fitting = {k: v for k, v in entries.items() if isinstance(v, Tensor) and v.ndim == 2 and len(v) == batch}
+    if "logits" in fitting:
+        return _checked(fitting["logits"], batch)
+    if len({id(v) for v in fitting.values()}) == 1:
+        return _checked(next(iter(fitting.values())), batch)
+    raise OutputError(
+        f"the model returns {type(returned).__name__} with entries {sorted(map(str, entries))}, of which "
+        f"{len(fitting)} have the shape (N, K) of logits; say which one holds them with output=<index or key>"
+    )
+
+
+def _entries(returned: Any) -> Mapping[Any, Any]:
+    if isinstance(returned, Mapping):
+        return returned
+    if isinstance(returned, (tuple, list)):
+        named = getattr(returned, "_fields", ())
+        return {**dict(enumerate(returned)), **{name: getattr(returned, name) for name in named}}
+    if hasattr(returned, "__dict__"):
+        return vars(returned)
+    raise OutputError(f"the model returns {type(returned).__name__}, in which no logits can be looked for")
+
+
+def _checked(logits: Any, batch: int) -> Tensor:
+    if not isinstance(logits, Tensor):
+        raise OutputError(f"the model's logits are {type(logits).__name__}, not a tensor; choose another output=")
+    if logits.ndim != 2 or len(logits) != batch:
+        raise OutputError(
+            f"the model's logits have shape {tuple(logits.shape)}; expected (N, K) with N={batch}. "
+            "Pool a map of logits over its positions in a small wrapper module."
+        )
+    if not logits.is_floating_point():
+        raise OutputError(f"the model's logits are {logits.dtype}; expected a floating-point dtype")
+    return logits
+
+
+def refuse_opaque(model: nn.Module) -> None:
+    """Raise for models whose inside cannot be recorded.
+
+    Raises:
+        UnsupportedModelError: For scripted, traced or quantised modules.
+    """
+    for name, module in model.named_modules():
+        where = f"{type(module).__name__} at {name!r}" if name else type(module).__name__
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModelError(f"{where} is scripted or traced: explain the eager module it was made from")
+        if "quantized" in type(module).__module__:
+            raise UnsupportedModelError(f"{where} is quantised: explain the floating-point model it was made from")

@@ -1,0 +1,134 @@
+"""An operation with weights as a linear map without its bias, and the adjoint of that map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.errors import UnsupportedOpError
+from hedgeseg.attribution.tape import Op, Value
+
+aten = torch.ops.aten
+
+WEIGHTED = frozenset({aten.convolution, aten.addmm, aten.mm, aten.linear, aten._convolution})
+
+
+def is_weighted(packet: Any) -> bool:
+    """Whether an ATen operator multiplies its input by weights."""
+    return packet in WEIGHTED
+
+
+class LinearMap(Protocol):
+    """The linear part of a layer; both directions take any number of samples along dimension 0."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights, in the layout of the operation."""
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Apply the map with `weight` in place of the layer's own."""
+
+    def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
+        """Apply the transposed map with `weight` in place of the layer's own."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of any stride, padding, dilation and groups, in 1, 2 or 3 dimensions, transposed or not."""
+
+    weight: Tensor
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    transposed: bool
+    output_padding: list[int]
+    groups: int
+    input_shape: tuple[int, ...]
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Spatial size of the kernel."""
+        return tuple(self.weight.shape[2:])
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return aten.convolution(
+            x, weight, None, self.stride, self.padding, self.dilation,
+            self.transposed, self.output_padding, self.groups,
+        )  # fmt: skip
+
+    def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        shape_only = s.new_empty(1).expand(len(s), *self.input_shape[1:])
+        return aten.convolution_backward(
+            s, shape_only, weight, None, self.stride, self.padding, self.dilation,
+            self.transposed, self.output_padding, self.groups, [True, False, False],
+        )[0]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer: (M, K) times (K, O)."""
+
+    weight: Tensor
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return x @ weight
+
+    def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return s @ weight.mT
+
+
+def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
+    """The input of an operation with weights, and its map.
+
+    Args:
+        op: A recorded operation of `WEIGHTED`.
+        dtype: The dtype to propagate in; the weights are cast to it.
+
+    Returns:
+        The value that is multiplied and the map that multiplies it.
+
+    Raises:
+        UnsupportedOpError: If the weights themselves depend on the images.
+    """
+    if op.packet in (aten.convolution, aten._convolution):
+        x, weight = op.args[0], op.args[1]
+    elif op.packet is aten.addmm:
+        x, weight = op.args[1], op.args[2]
+    else:
+        x, weight = op.args[0], op.args[1]
+    if not isinstance(x, Value) or isinstance(weight, Value):
+        raise UnsupportedOpError(
+            f"{op.name} in module {op.module!r} multiplies two tensors that both depend on the image (as attention and "
+            "dynamic convolutions do), so there are no weights to propagate through. Use a layer= behind it, or "
+            "method='grad_cam' or 'gradient'."
+        )
+    weight = weight.detach().to(dtype)
+    if op.packet in (aten.convolution, aten._convolution):
+        stride, padding, dilation, transposed, output_padding, groups = op.args[3:9]
+        spatial = len(x.shape) - 2
+        sizes = [
+            list(s) if len(s) == spatial else list(s) * spatial for s in (stride, padding, dilation, output_padding)
+        ]
+        return x, Convolution(
+            weight, sizes[0], sizes[1], sizes[2], bool(transposed), sizes[3], int(groups), tuple(x.shape)
+        )
+    return x, Dense(weight.mT if op.packet is aten.linear else weight)
+
+
+def data(value: Value, dtype: torch.dtype) -> Tensor:
+    """A value's recorded tensor, in the dtype to propagate in.
+
+    Raises:
+        RuntimeError: If it was not kept: the operation's rule did not ask for it.
+    """
+    if value.data is None:
+        made_by = "the images" if value.producer is None else f"the output of {value.producer.name}"
+        raise RuntimeError(f"{made_by}, {tuple(value.shape)}, was not kept on the tape; its rule must ask with Keeps")
+    return value.data.to(dtype)

@@ -1,0 +1,144 @@
+"""Walks a tape backwards and routes relevance; does no arithmetic of its own beyond sums at forks.
+
+The relevance of a `Value` of shape S is a tensor of shape (T, *S): one row for each of the T targets of an image. A
+rule takes the relevance of an operation's outputs to the relevance of its inputs; the table `packet -> Rule` of a
+method is its `RuleBook`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.errors import UnsupportedOpError
+from hedgeseg.attribution.explaining import full_precision
+from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
+
+Relevance = list[tuple[Value, Tensor]]
+RuleFunction = Callable[[Op, Sequence[Tensor | None]], Relevance]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How relevance passes one kind of operation, and which tensors of the forward pass that takes."""
+
+    function: RuleFunction
+    keeps: Keeps | Callable[[Op], Keeps] = field(default_factory=Keeps)
+
+
+@dataclass(frozen=True)
+class RuleBook:
+    """The rules of one method.
+
+    Attributes:
+        method: The method's name, for messages.
+        rules: ATen operator packet to rule.
+        advice: What to do where a rule is missing.
+    """
+
+    method: str
+    rules: Mapping[Any, Rule]
+    advice: str = "Choose a layer= behind it, or another method (grad_cam and gradient work with any operation)."
+
+    def keeps(self, op: Op) -> Keeps:
+        """What is needed of an operation after the forward pass."""
+        rule = self.rules.get(op.packet)
+        if rule is None:
+            return Keeps()
+        return rule.keeps(op) if callable(rule.keeps) else rule.keeps
+
+    def rule(self, op: Op) -> Rule:
+        """The rule for an operation.
+
+        Raises:
+            UnsupportedOpError: If there is none; names the operation, the module and a remedy.
+        """
+        rule = self.rules.get(op.packet)
+        if rule is None:
+            where = f"module {op.module!r}" if op.module else "the model's own forward"
+            shapes = [tuple(v.shape) for v in op.inputs]
+            raise UnsupportedOpError(
+                f"method {self.method!r} has no rule for {op.name} (in {where}, inputs {shapes}). {self.advice}"
+            )
+        return rule
+
+
+@dataclass
+class Conservation:
+    """The relevance that passed one operation: per target and image, what arrived and what left."""
+
+    op: str
+    module: str
+    arrived: Tensor
+    left: Tensor
+
+
+@torch.no_grad()
+def sweep(
+    tape: Tape,
+    start: Mapping[Value, Tensor],
+    book: RuleBook,
+    stops: Sequence[Value] = (),
+    scale: Mapping[Value, float] | None = None,
+    free: bool = True,
+    report: list[Conservation] | None = None,
+) -> dict[Value, Tensor]:
+    """Propagate relevance from `start` towards the images.
+
+    Args:
+        tape: The recording.
+        start: Relevance to begin with, (T, *shape) for each value.
+        book: The rules.
+        stops: Values whose relevance is wanted; it is not propagated further. The images always are.
+        scale: Factors applied to a value's total relevance before it is propagated further.
+        free: Drop the recorded tensors as they are passed; the tape can't be swept again.
+        report: If given, gets one entry per operation passed.
+
+    Returns:
+        The relevance of the images and of each stop that any reached.
+
+    Raises:
+        UnsupportedOpError: If relevance reaches an operation that the book has no rule for.
+    """
+    with full_precision(next(iter(start.values()))):
+        return _sweep(tape, dict(start), book, {tape.images, *stops}, scale or {}, free, report)
+
+
+def _sweep(
+    tape: Tape,
+    arriving: dict[Value, Tensor],
+    book: RuleBook,
+    ends: set[Value],
+    scale: Mapping[Value, float],
+    free: bool,
+    report: list[Conservation] | None,
+) -> dict[Value, Tensor]:
+    for op in reversed(tape.ops):
+        outputs = [None if v is None or v in ends else arriving.pop(v, None) for v in op.outputs]
+        if any(r is not None for r in outputs):
+            if scale:
+                outputs = [
+                    r if r is None or v is None or v not in scale else r * scale[v]
+                    for v, r in zip(op.outputs, outputs, strict=True)
+                ]
+            passed = book.rule(op).function(op, outputs)
+            if report is not None:
+                report.append(_account(op, outputs, passed))
+            for value, relevance in passed:
+                before = arriving.get(value)
+                arriving[value] = relevance if before is None else before + relevance
+        if free:
+            for value in op.outputs:
+                if value is not None and value not in ends:
+                    value.data = None
+    return {value: r for value, r in arriving.items() if value in ends}
+
+
+def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance) -> Conservation:
+    arrived = sum(r.flatten(1).sum(1) for r in outputs if r is not None)
+    left = sum((r.flatten(1).sum(1) for _, r in passed), torch.zeros_like(arrived))  # type: ignore[arg-type]
+    return Conservation(op.name, op.module, arrived, left)  # type: ignore[arg-type]

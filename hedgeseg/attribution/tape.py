@@ -1,0 +1,325 @@
+"""Records an unmodified model's forward pass as a list of ATen operations.
+
+`Tape` is a `TorchDispatchMode`: while it is active, every ATen operation that touches something derived from the
+images is appended as an `Op` over `Value` nodes. At this level functional calls, residual sums, concatenations, reused
+modules and writes in place are all visible. The list is in static single assignment form: an operation that writes in
+place makes a new `Value`, and the old one keeps its data if somebody needs it (it is cloned before the write).
+
+Only what the propagation rules ask for is kept: `Keeps` says which tensors of an operation they need later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from hedgeseg.attribution.aliasing import Geometry, WriteLog, view_write
+from hedgeseg.attribution.explaining import hooks
+
+aten = torch.ops.aten
+
+# Their outputs take shape and type from an input, but no value.
+VALUELESS = frozenset(
+    {
+        aten.zeros_like, aten.ones_like, aten.empty_like, aten.full_like, aten.rand_like, aten.randn_like,
+        aten.new_zeros, aten.new_ones, aten.new_empty, aten.new_full, aten.new_empty_strided,
+    }
+)  # fmt: skip
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """One tensor of the forward pass that depends on the images.
+
+    Attributes:
+        shape: Its shape, with the batch where the model put it (dimension 0 in a CNN).
+        dtype: Its dtype in the forward pass.
+        producer: The operation that made it, or None for the images.
+        pixels: Whether only operations without weights lie between the images and this value.
+        data: Its values, or None where no rule needs them (or after they were freed).
+    """
+
+    shape: torch.Size
+    dtype: torch.dtype
+    producer: Op | None = None
+    pixels: bool = False
+    data: Tensor | None = None
+
+    @property
+    def order(self) -> int:
+        """Position of the producer on the tape, -1 for the images."""
+        return -1 if self.producer is None else self.producer.index
+
+    @property
+    def positions(self) -> int:
+        """Number of spatial positions: the product of the sizes after batch and channels."""
+        return math.prod(self.shape[2:])
+
+
+@dataclass(eq=False, slots=True)
+class Op:
+    """One recorded operation.
+
+    Attributes:
+        index: Its position on the tape.
+        func: The ATen overload (or another callable with the same arguments).
+        args: Positional arguments; a tensor that depends on the images is its `Value`, all else is as it was passed.
+        kwargs: Keyword arguments, likewise.
+        module: Path of the module in whose forward it ran, "" for the root.
+        written: The arguments that it writes in place: positions in `args` or names in `kwargs`.
+        outputs: The values it made, in order; None where an output is no tensor.
+    """
+
+    index: int
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    module: str
+    written: tuple[int | str, ...] = ()
+    outputs: list[Value | None] = field(default_factory=list)
+
+    @property
+    def packet(self) -> Any:
+        """The ATen operator without its overload, the key of every rule book."""
+        return getattr(self.func, "overloadpacket", self.func)
+
+    @property
+    def name(self) -> str:
+        """Readable name such as ``aten.relu_``."""
+        return str(self.packet) if hasattr(self.func, "overloadpacket") else self.func.__name__
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The argument values, in order of appearance; one that is used twice appears twice."""
+        return [a for a in tree_iter((self.args, self.kwargs)) if isinstance(a, Value)]
+
+    @property
+    def output(self) -> Value:
+        """The first output."""
+        value = self.outputs[0]
+        assert value is not None
+        return value
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument of the call, whether it was given by position, by name or not at all."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    def run(self, lookup: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """Execute the operation again, without side effects.
+
+        Args:
+            lookup: Gives the argument to use for each recorded one; called on every leaf.
+
+        Returns:
+            The outputs, always as a tuple.
+        """
+        args, kwargs = tree_map(lookup, (self.args, self.kwargs))
+        args = [a.clone() if i in self.written else a for i, a in enumerate(args)]
+        kwargs = {name: a.clone() if name in self.written else a for name, a in kwargs.items()}
+        out = self.func(*args, **kwargs)
+        return tuple(out) if isinstance(out, (tuple, list)) else (out,)
+
+
+@dataclass(frozen=True)
+class Keeps:
+    """Which of an operation's tensors a rule needs after the forward pass."""
+
+    inputs: bool = False
+    outputs: bool = False
+
+
+class Tape(TorchDispatchMode):
+    """A recording of one forward pass.
+
+    Args:
+        images: The tensor from which everything recorded derives.
+        keeps: For an operation about to run, what its rule needs.
+        is_weighted: Whether an operator packet multiplies by weights; ends the `Value.pixels` region.
+        wanted: Module paths, or ``aten.<op>:<k>`` for the k-th call of an operation, whose outputs are to be kept, with
+            all that is computed from then on.
+
+    Attributes:
+        images: The images' value.
+        ops: What was recorded, in order of execution.
+        outputs_of: For each module path that ran, the value it returned last; None where that was no single tensor.
+        module_of: For a value that a module returned, the path of the outermost such module.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        keeps: Callable[[Op], Keeps],
+        is_weighted: Callable[[Any], bool],
+        wanted: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__()
+        self.images = Value(images.shape, images.dtype, pixels=True, data=images)
+        self.ops: list[Op] = []
+        self.outputs_of: dict[str, Value | None] = {}
+        self.module_of: dict[Value, str] = {}
+        self._keeps, self._is_weighted, self._wanted = keeps, is_weighted, wanted
+        self._keep_all = False
+        self._paused = False
+        self._values: Any = WeakTensorKeyDictionary()
+        self._values[images] = self.images
+        self._kept: dict[int, list[Value]] = {images.untyped_storage()._cdata: [self.images]}
+        self._writes = WriteLog()
+        self._modules: list[str] = []
+        self._written_arguments: dict[Any, tuple[tuple[int, str], ...]] = {}
+
+    def value_of(self, tensor: Tensor) -> Value | None:
+        """The value that a tensor holds now, or None if it does not depend on the images."""
+        value: Value | None = self._values.get(tensor)
+        for geometry, written in self._writes.pending(tensor):
+            if geometry == Geometry.of(tensor):
+                value = written
+            else:
+                value = self._merge_write(tensor, value, geometry, written)
+            self._values[tensor] = value
+        return value
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensors = [a for a in tree_iter((args, kwargs)) if isinstance(a, Tensor)]
+        packet = getattr(func, "overloadpacket", func)
+        if self._paused or packet in VALUELESS or all(self.value_of(t) is None for t in tensors):
+            return func(*args, **kwargs)
+        op_args, op_kwargs = tree_map(self._recorded, (tuple(args), dict(kwargs)))
+        op = Op(len(self.ops), func, op_args, op_kwargs, self._modules[-1] if self._modules else "")
+        keeps = self._keeps(op)
+        # Indices and masks are small, and a rule that moves relevance by them could not do without.
+        self._keep([t for t in tensors if keeps.inputs or self._keep_all or not t.is_floating_point()])
+        written = []
+        for position, name in self._written(func):
+            if position < len(args) and isinstance(args[position], Tensor):
+                op.written += (position,)
+                written.append(args[position])
+            elif isinstance(kwargs.get(name), Tensor):
+                op.written += (name,)
+                written.append(kwargs[name])
+        for tensor in written:
+            self._save_before_write(tensor)
+        out = func(*args, **kwargs)
+        self.ops.append(op)
+        outputs = list(out) if isinstance(out, (tuple, list)) else [out]
+        op.outputs = [self._new_value(t, op) if isinstance(t, Tensor) else None for t in outputs]
+        for tensor in written:
+            if not any(tensor is t for t in outputs):
+                op.outputs.append(self._new_value(tensor, op))
+            self._writes.add(tensor, self._values[tensor])
+        if self._wanted_operation(op):
+            self._keep([t for t in outputs if isinstance(t, Tensor)])
+            self._keep_all = True
+        if keeps.outputs or (self._collapses_space(op) and not keeps.inputs and not written):
+            self._keep([t for t in outputs if isinstance(t, Tensor)] if keeps.outputs else tensors)
+        return out
+
+    @contextmanager
+    def following(self, model: nn.Module) -> Iterator[None]:
+        """Keep account of which module runs and what it returns, by hooks that are removed at the end."""
+        handles: list[Any] = []
+        with hooks(handles):
+            for name, module in model.named_modules():
+                path = name.replace("_orig_mod.", "").removesuffix("._orig_mod")
+                handles.append(module.register_forward_pre_hook(self._entering(path)))
+                handles.append(module.register_forward_hook(self._leaving(path)))
+            yield
+
+    def _recorded(self, argument: Any) -> Any:
+        value = self.value_of(argument) if isinstance(argument, Tensor) else None
+        return argument if value is None else value
+
+    def _new_value(self, tensor: Tensor, op: Op) -> Value:
+        pixels = not self._is_weighted(op.packet) and all(v.pixels for v in op.inputs)
+        value = Value(tensor.shape, tensor.dtype, op, pixels)
+        self._values[tensor] = value
+        self._writes.mark_fresh(tensor)
+        return value
+
+    def _keep(self, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            value = self.value_of(tensor)
+            if value is not None and value.data is None:
+                value.data = tensor.detach()
+                self._kept.setdefault(tensor.untyped_storage()._cdata, []).append(value)
+
+    def _save_before_write(self, tensor: Tensor) -> None:
+        """Clone what is kept of the memory that is about to be overwritten."""
+        for value in self._kept.pop(tensor.untyped_storage()._cdata, []):
+            assert value.data is not None
+            value.data = value.data.clone()
+
+    def _merge_write(self, tensor: Tensor, old: Value | None, geometry: Geometry, written: Value) -> Value:
+        """Record that a view or the base of `tensor` was written: some of its entries are others now."""
+        at, source = geometry.positions_in(Geometry.of(tensor), tensor.device)
+        before = tensor.detach().clone() if old is None else old
+        op = Op(len(self.ops), view_write, (before, written, at, source), {}, written.producer.module)  # type: ignore[union-attr]
+        self.ops.append(op)
+        value = self._new_value(tensor, op)
+        op.outputs.append(value)
+        return value
+
+    def _written(self, func: Any) -> tuple[tuple[int, str], ...]:
+        """The arguments that an operator writes, from its schema."""
+        if func not in self._written_arguments:
+            arguments = func._schema.arguments if hasattr(func, "_schema") else ()
+            self._written_arguments[func] = tuple(
+                (i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write
+            )
+        return self._written_arguments[func]
+
+    def _wanted_operation(self, op: Op) -> bool:
+        if not any(name.startswith(op.name + ":") for name in self._wanted):
+            return False
+        return f"{op.name}:{sum(o.name == op.name for o in self.ops) - 1}" in self._wanted
+
+    @staticmethod
+    def _collapses_space(op: Op) -> bool:
+        """Whether the operation may be the step from the last feature map to a vector; its input is a likely layer."""
+        before, after = op.inputs[0], op.outputs[0]
+        return after is not None and before.positions > 1 and after.positions == 1
+
+    def _note_output(self, path: str, output: Any) -> None:
+        value = self.value_of(output) if isinstance(output, Tensor) else None
+        self.outputs_of[path] = value
+        if value is None:
+            return
+        # The outermost of the modules that return it; not one that only hands it on, like a dropout behind it.
+        if value not in self.module_of or _inside(self.module_of[value], path):
+            self.module_of[value] = path
+        if path in self._wanted:
+            self._keep([output])
+            self._keep_all = True
+
+    def _entering(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            self._modules.append(path)
+
+        return hook
+
+    def _leaving(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            self._modules.pop()
+            self._paused = True  # what follows is bookkeeping, not the model's work
+            try:
+                self._note_output(path, output)
+            finally:
+                self._paused = False
+
+        return hook
+
+
+def _inside(path: str, other: str) -> bool:
+    """Whether a module path lies inside another."""
+    return not other or path.startswith(other + ".")
