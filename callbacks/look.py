@@ -1,0 +1,82 @@
+"""What one look at the watched images saw: everything that the places it is shown at need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hedgeseg.callbacks.explanations import Explanation
+from hedgeseg.callbacks.scores import Finding, Score
+from hedgeseg.visual import Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One watched image, drawn.
+
+    Attributes:
+        finding: its maps and their scores.
+        picture: the image, uint8 `(H, W, 3)`.
+        drawing: image, maps and overlays on one sheet, uint8.
+    """
+
+    finding: Finding
+    picture: Picture
+    drawing: Picture
+
+    @property
+    def key(self) -> str:
+        """What the image is recognised by."""
+        return self.finding.explanation.example.key
+
+    @property
+    def explanation(self) -> Explanation:
+        """Its maps."""
+        return self.finding.explanation
+
+    @property
+    def scores(self) -> Sequence[Score]:
+        """One per map."""
+        return self.finding.scores
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Names of the classes; an index without a name is called `class 7`."""
+
+    names: tuple[str, ...] = ()
+
+    def __getitem__(self, index: int) -> str:
+        return self.names[index] if 0 <= index < len(self.names) else f"class {index}"
+
+    def of_mask(self, num_classes: int) -> dict[int, str]:
+        """Names by mask id: 0 background, class index + 1, 255 void."""
+        return {0: "background", **{c + 1: self[c] for c in range(min(num_classes, 254))}, 255: "void"}
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One look at the watched images.
+
+    Attributes:
+        stage: `fit`, `validate`, `test` or `predict`.
+        epoch: current epoch.
+        step: the step Lightning logs its own metrics at.
+        prefix: what all names begin with.
+        names: of the classes.
+        panels: by suffix, which is empty for a single loader and `/dataloader_idx_<i>` for several.
+        numbers: the metrics that were logged, by full name.
+    """
+
+    stage: str
+    epoch: int
+    step: int
+    prefix: str
+    names: ClassNames
+    panels: Mapping[str, Sequence[Panel]]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """Name of this look's folder; the step keeps several looks in one epoch apart."""
+        return f"epoch_{self.epoch:03d}_step_{self.step:06d}" if self.stage == "fit" else self.stage
