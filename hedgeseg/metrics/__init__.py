@@ -5,24 +5,45 @@ and returns a flat dict whose headline key is the metric's name; states are sums
 more.
 """
 
+from hedgeseg.metrics.class_discrimination import ClassDiscrimination, target_pairs
+from hedgeseg.metrics.deletion_insertion import Deletion, Insertion, probability_curves
+from hedgeseg.metrics.model_randomization import randomizable_layers, randomize_all, randomized_models
 from hedgeseg.metrics.outside_inside_ratio import OutsideInsideRatio, outside_inside_ratios
 from hedgeseg.metrics.pixel_average_precision import PixelAveragePrecision, pixel_average_precisions
 from hedgeseg.metrics.pointing_game import PointingGame, difficult_pairs, pointing_hits
 from hedgeseg.metrics.positive_ratio import PositiveRatio, positive_ratios
+from hedgeseg.metrics.randomization_sanity import RandomizationSanity, efficient_mprt
 from hedgeseg.metrics.rank_accuracy import RankAccuracy, rank_accuracies
+from hedgeseg.metrics.region_insertion import RegionInsertion, region_insertions
 from hedgeseg.metrics.seed_curve import SeedCurve
+from hedgeseg.metrics.similarity import spearman, ssim, top_overlap
 
 __all__ = [
+    "ClassDiscrimination",
+    "Deletion",
+    "Insertion",
     "OutsideInsideRatio",
     "PixelAveragePrecision",
     "PointingGame",
     "PositiveRatio",
+    "RandomizationSanity",
     "RankAccuracy",
+    "RegionInsertion",
     "SeedCurve",
     "difficult_pairs",
+    "efficient_mprt",
     "outside_inside_ratios",
     "pixel_average_precisions",
     "pointing_hits",
     "positive_ratios",
+    "probability_curves",
+    "randomizable_layers",
+    "randomize_all",
+    "randomized_models",
     "rank_accuracies",
+    "region_insertions",
+    "spearman",
+    "ssim",
+    "target_pairs",
+    "top_overlap",
 ]

@@ -15,7 +15,7 @@ from torchmetrics import Metric
 
 from hedgeseg.metrics.pairs import check_classes
 
-__all__ = ["MapMetric", "ordinary_tensors"]
+__all__ = ["MapMetric", "ordinary_tensors", "warn_empty"]
 
 
 @contextmanager
@@ -27,6 +27,17 @@ def ordinary_tensors() -> Iterator[None]:
     """
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def warn_empty(metric: Metric, used: int, seen: int = 0) -> None:
+    """Warn if `metric` has nothing to average, so that the NaN it returns is not a riddle."""
+    if used == 0:
+        warnings.warn(
+            f"{type(metric).__name__} has no map to average: {seen} were given, all of them without a defined value; "
+            "the result is NaN",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 class MapMetric(Metric):
@@ -95,13 +106,7 @@ class MapMetric(Metric):
         """
         headline = self.value_names[0]
         used = self.count[0].sum()
-        if used == 0:
-            warnings.warn(
-                f"{type(self).__name__} has no map to average: {int(self.seen)} were given, all of them without a "
-                "defined value; the result is NaN",
-                UserWarning,
-                stacklevel=2,
-            )
+        warn_empty(self, int(used), int(self.seen))
         result = {name: self.overall(name) for name in self.value_names}
         if self.num_classes is not None:
             result[f"{headline}_class_mean"] = self.class_mean(headline)
