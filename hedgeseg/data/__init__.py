@@ -1,1 +1,35 @@
-"""."""
+"""Data sets, data modules and the batch layout that all of them share."""
+
+import os
+
+# albumentations asks a server for its newest version while it is imported; the variable must be there before.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+from hedgeseg.data.batch import VOID, Batch, Sample, collate
+from hedgeseg.data.coco import CocoFolder, CocoFolderDataModule
+from hedgeseg.data.dataset import ImageSubset, LabelledImages
+from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.report import LoadReport
+from hedgeseg.data.shapes import Shapes, ShapesDataModule
+from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
+from hedgeseg.data.voc_classes import VOC_CLASSES
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "VOC_CLASSES",
+    "VOID",
+    "Batch",
+    "CocoFolder",
+    "CocoFolderDataModule",
+    "ImageDataModule",
+    "ImageSubset",
+    "LabelledImages",
+    "LoadReport",
+    "Sample",
+    "Shapes",
+    "ShapesDataModule",
+    "collate",
+    "eval_transform",
+    "train_transform",
+]

@@ -1,0 +1,67 @@
+"""The one layout that every data set of the project gives, as a sample and as a batch.
+
+| key          | sample                    | batch             | meaning                                             |
+|--------------|---------------------------|-------------------|-----------------------------------------------------|
+| `image`      | float (3, H, W)           | float (B, 3, H, W)| normalised, as the network takes it                 |
+| `label`      | float (K,) or int64 ()    | (B, K) or (B,)    | multi-hot (multi-label) or class index              |
+| `mask`       | int64 (H, W)              | int64 (B, H, W)   | 0 background, class index + 1, 255 void; may lack   |
+| `boxes`      | float (n, 4)              | list of B         | x0, y0, x1, y1 in pixels of the transformed image   |
+| `box_labels` | int64 (n,)                | list of B         | class index of each box                             |
+| `id`         | str                       | list of B         | name of the image, unique in its data set           |
+| `size`       | int64 (2,)                | int64 (B, 2)      | height and width of the original image              |
+| `index`      | int64 ()                  | int64 (B,)        | position in the data set                            |
+"""
+
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
+
+import torch
+
+VOID = 255
+"""Mask id of pixels that no metric counts."""
+
+
+class Sample(TypedDict):
+    """One image with its annotations; the module docstring gives the shapes."""
+
+    image: torch.Tensor
+    label: torch.Tensor
+    mask: NotRequired[torch.Tensor]
+    boxes: torch.Tensor
+    box_labels: torch.Tensor
+    id: str
+    size: torch.Tensor
+    index: torch.Tensor
+
+
+Batch = dict[str, Any]
+
+_STACKED = ("image", "label", "mask", "size", "index")
+_LISTED = ("boxes", "box_labels", "id")
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Joins samples into a batch: tensors of one shape are stacked, the ragged ones stay lists.
+
+    Args:
+        samples: at least one sample; all with a mask or all without, images of one size.
+
+    Raises:
+        ValueError: only some samples have a mask, or images differ in size.
+    """
+    with_mask = [sample["id"] for sample in samples if "mask" in sample]
+    if with_mask and len(with_mask) != len(samples):
+        without = next(sample["id"] for sample in samples if "mask" not in sample)
+        raise ValueError(
+            f"image {without!r} has no mask but {with_mask[0]!r} has one: a batch needs masks for all or none. "
+            "Add the missing mask, or leave masks out of the data set."
+        )
+    shapes = {tuple(sample["image"].shape) for sample in samples}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"images of a batch differ in shape: {sorted(shapes)}. Use a transform with a fixed size, or batch_size=1."
+        )
+    rows: list[dict[str, Any]] = [dict(sample) for sample in samples]
+    batch: Batch = {key: torch.stack([row[key] for row in rows]) for key in _STACKED if key in rows[0]}
+    batch.update({key: [row[key] for row in rows] for key in _LISTED})
+    return batch

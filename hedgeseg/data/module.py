@@ -1,0 +1,83 @@
+"""What the data modules share: the loaders over a train, a validation and a prediction set."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from hedgeseg.data.batch import Sample, collate
+from hedgeseg.data.dataset import LabelledImages
+from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, size_pair
+
+
+class ImageDataModule(LightningDataModule):
+    """Base of the data modules: a subclass makes the three data sets in `setup`.
+
+    Attributes:
+        train_dataset: what `fit` learns from, shuffled; None where there is nothing to learn from.
+        val_dataset: what `validate` and `test` look at, in order.
+        predict_dataset: what `predict` makes seeds for, in order.
+        mean, std: the normalisation of the pixels, to undo it for drawing.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __init__(self, image_size: int | Sequence[int], batch_size: int, num_workers: int, seed: int) -> None:
+        super().__init__()
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(f"batch_size must be >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
+        self.image_size = size_pair(image_size)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.train_dataset: LabelledImages | None = None
+        self.val_dataset: LabelledImages | None = None
+        self.predict_dataset: LabelledImages | None = None
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Class names, known before `setup`."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background not counted."""
+        return len(self.classes)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled batches of the training set; an incomplete last batch, which batch norm suffers from, is dropped."""
+        dataset = self._ready(self.train_dataset, "train")
+        return self._loader(dataset, shuffle=True, drop_last=len(dataset) > self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the validation set in order."""
+        return self._loader(self._ready(self.val_dataset, "validation"))
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The same as validation: these data sets publish no labels for a third split."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the prediction set in order."""
+        return self._loader(self._ready(self.predict_dataset, "prediction"))
+
+    def _ready(self, dataset: LabelledImages | None, name: str) -> LabelledImages:
+        if dataset is None:
+            raise RuntimeError(
+                f"{type(self).__name__} has no {name} set: call setup() first, and check that its arguments "
+                "keep images for it"
+            )
+        return dataset
+
+    def _loader(self, dataset: LabelledImages, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=collate,
+        )

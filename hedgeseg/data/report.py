@@ -1,0 +1,45 @@
+"""What a data set left out, and why: told once, never image by image."""
+
+import warnings
+from dataclasses import dataclass, field
+
+_NAMED = 5
+
+
+@dataclass
+class LoadReport:
+    """What was found on disk and what of it is used.
+
+    Attributes:
+        found: images that the annotation or the folder lists.
+        unreadable: file -> reason, for images that are missing or broken; they are skipped.
+        unlabelled: names of images without any object of the data set's classes; they are skipped.
+    """
+
+    found: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    unlabelled: list[str] = field(default_factory=list)
+
+    @property
+    def kept(self) -> int:
+        """Images that the data set uses."""
+        return self.found - len(self.unreadable) - len(self.unlabelled)
+
+    def __str__(self) -> str:
+        parts = [f"{self.kept} of {self.found} images used"]
+        if self.unreadable:
+            named = [f"{name} ({reason})" for name, reason in self.unreadable.items()]
+            parts.append(f"{len(named)} unreadable: {_some(named)}")
+        if self.unlabelled:
+            parts.append(f"{len(self.unlabelled)} without a label: {_some(self.unlabelled)}")
+        return "; ".join(parts)
+
+    def warn(self, name: str) -> None:
+        """Gives one warning for all that was skipped, none if nothing was."""
+        if self.kept < self.found:
+            warnings.warn(f"{name}: {self}", stacklevel=3)
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,136 @@
+"""The classifier that is trained, watched and explained."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
+from torch.nn import functional as F
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
+
+from hedgeseg.data.batch import Batch
+from hedgeseg.data.voc_classes import VOC_CLASSES
+from hedgeseg.models.architectures import build_network
+from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
+
+_IMAGENET_OUTPUTS = 1000
+
+
+class Classifier(LightningModule):
+    """An image classifier with its loss, metric and schedule; `forward` gives logits.
+
+    Logs `train/loss`, `val/loss` and `val/map` (multi-label: mean average precision over the classes) or `val/accuracy`
+    (multi-class), the same under `test/`.
+
+    Args:
+        num_classes: number of classes, background not counted.
+        arch: name of a torchvision classification architecture, or "small_cnn".
+        weights: torchvision's name of the weights, or the path of a state dict or checkpoint; None starts at random.
+        task: "multilabel" for multi-hot labels, "multiclass" for one class index per image.
+        groups: JSON file `{class: [ImageNet indices]}`: the network keeps its 1000 ImageNet logits and gives the
+            classes' logits as their log-sum-exp; a class without indices is never predicted.
+        classes: names of the classes in their order, needed with `groups` unless they are VOC's.
+        lr: largest learning rate of the one-cycle schedule.
+        weight_decay: of AdamW.
+
+    Raises:
+        ValueError: unknown architecture or task, weights that do not fit, groups that do not fit the classes.
+        FileNotFoundError: weights or groups file missing.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        arch: str = "small_cnn",
+        weights: str | None = None,
+        task: Literal["multilabel", "multiclass"] = "multilabel",
+        groups: str | None = None,
+        classes: list[str] | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        if classes is not None and len(classes) != num_classes:
+            raise ValueError(f"{len(classes)} class names for num_classes={num_classes}")
+        if task not in ("multilabel", "multiclass"):
+            raise ValueError(f"task must be 'multilabel' or 'multiclass', got {task!r}")
+        self.save_hyperparameters()
+        self.num_classes = num_classes
+        self.task = task
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.network = _network(arch, num_classes, weights, groups, classes)
+        self.val_metric = self._metric()
+        self.test_metric = self._metric()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K) of normalised images (N, 3, H, W)."""
+        return self.network(images)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Loss of a batch."""
+        loss = self._loss(self(batch["image"]), batch["label"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and metric of a batch, logged over the epoch."""
+        self._evaluate(batch, "val", self.val_metric)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same under `test/`."""
+        self._evaluate(batch, "test", self.test_metric)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> torch.Tensor:
+        """Logits (N, K) of a batch."""
+        return self(batch["image"])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW under a one-cycle schedule over the whole training."""
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _evaluate(self, batch: Batch, stage: str, metric: Metric) -> None:
+        logits, label = self(batch["image"]), batch["label"]
+        size = len(logits)
+        self.log(f"{stage}/loss", self._loss(logits, label), batch_size=size, sync_dist=True)
+        metric.update(logits.float(), label.long())
+        name = "map" if self.task == "multilabel" else "accuracy"
+        self.log(f"{stage}/{name}", metric, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+
+    def _loss(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        expected = logits.shape if self.task == "multilabel" else logits.shape[:1]
+        if label.shape != expected:
+            raise ValueError(
+                f"labels of shape {tuple(label.shape)} for {self.task} logits of shape {tuple(logits.shape)}: "
+                f"num_classes={self.num_classes} or task does not match the data"
+            )
+        if self.task == "multilabel":
+            return F.binary_cross_entropy_with_logits(logits, label)
+        return F.cross_entropy(logits, label)
+
+    def _metric(self) -> Metric:
+        if self.task == "multilabel":
+            return MultilabelAveragePrecision(self.num_classes, average="macro")
+        return MulticlassAccuracy(self.num_classes, average="micro")
+
+
+def _network(
+    arch: str, num_classes: int, weights: str | None, groups: str | None, classes: Sequence[str] | None
+) -> nn.Module:
+    if groups is None:
+        return build_network(arch, num_classes, weights)
+    if classes is None:
+        if num_classes != len(VOC_CLASSES):
+            raise ValueError(f"groups with num_classes={num_classes}: name the classes in their order with `classes`")
+        classes = VOC_CLASSES
+    indices = read_groups(groups, classes)
+    largest = max(index for group in indices for index in group)
+    if largest >= _IMAGENET_OUTPUTS:
+        raise ValueError(f"{groups} names the ImageNet index {largest}; the last one is {_IMAGENET_OUTPUTS - 1}")
+    return GroupedLogits(build_network(arch, _IMAGENET_OUTPUTS, weights), indices)
