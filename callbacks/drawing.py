@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -11,24 +13,31 @@ from hedgeseg.callbacks.scores import Finding, Score
 from hedgeseg.callbacks.surroundings import Normalisation
 from hedgeseg.visual import Picture
 
-COLUMNS = ("image", "relevance: + red, \N{MINUS SIGN} blue", "overlay, + strongest")
+COLUMNS = ("image", "relevance: red for, blue against", "overlay, + strongest")
 SMALLEST, LARGEST = 160, 384
 
 
-def draw_panel(finding: Finding, names: ClassNames, when: str, normalisation: Normalisation | None = None) -> Panel:
-    """Draw the maps of one image.
+def draw_panels(
+    findings: Sequence[Finding], names: ClassNames, when: str, normalisation: Normalisation | None = None
+) -> list[Panel]:
+    """Draw the maps of the watched images, one sheet of one common size for each.
 
     The object's outline is yellow on the image. A cross marks the strongest pixel on the overlay: green on the object,
     orange off it, white where that is not known.
 
     Args:
-        finding: the image, its maps and scores.
+        findings: the images, their maps and scores.
         names: of the classes.
         when: such as "epoch 3", for the title.
         normalisation: (mean, std) to undo.
     """
+    pictures = [visual.denormalise(f.explanation.example.image, *(normalisation or (None, None))) for f in findings]
+    drawings = visual.same_size([_drawing(f, p, names, when) for f, p in zip(findings, pictures, strict=True)])
+    return [Panel(f, p, d, i) for i, (f, p, d) in enumerate(zip(findings, pictures, drawings, strict=True))]
+
+
+def _drawing(finding: Finding, picture: Picture, names: ClassNames, when: str) -> Picture:
     explanation, scores = finding.explanation, finding.scores
-    picture = visual.denormalise(explanation.example.image, *(normalisation or (None, None)))
     rows, captions = [], []
     for row, index in enumerate(explanation.classes):
         relevance = explanation.maps[row].numpy()
@@ -40,7 +49,7 @@ def draw_panel(finding: Finding, names: ClassNames, when: str, normalisation: No
         rows.append([shown, _sized(visual.seismic(relevance)), laid])
         captions.append(_caption(names[index], explanation.scores[row], scores[row]))
     title = f"{explanation.example.key} \N{MIDDLE DOT} {when}"
-    return Panel(finding, picture, visual.contact_sheet(rows, columns=COLUMNS, rows=captions, title=title))
+    return visual.contact_sheet(rows, columns=COLUMNS, rows=captions, title=title)
 
 
 def _caption(name: str, probability: float, score: Score) -> str:

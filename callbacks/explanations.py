@@ -71,7 +71,7 @@ class Explainer:
         """
         images = torch.stack([e.image for e in examples]).to(device)
         targets = self._targets(network, images, examples)
-        result = self._attribute(network, images, targets)
+        result = self.attribute(network, images, targets)
         logits = result.logits.detach().float().cpu()
         maps = result.maps.detach().float().cpu()
         explanations = []
@@ -101,7 +101,7 @@ class Explainer:
         fixed = [self.target] if isinstance(self.target, int) else [int(t) for t in self.target]
         return [list(fixed) for _ in examples]
 
-    def _attribute(self, network: nn.Module, images: Tensor, targets: list[list[int]]) -> Any:
+    def attribute(self, network: nn.Module, images: Tensor, targets: list[list[int]]) -> Any:
         """Call the engine; when memory runs out, halve the rows it carries at a time and try again."""
         rows = sum(len(t) for t in targets)
         while True:

@@ -9,7 +9,7 @@ would be without the callback: the engine puts back everything it touches on the
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -22,14 +22,20 @@ from hedgeseg.attribution import METHODS
 from hedgeseg.callbacks import surroundings
 from hedgeseg.callbacks.batches import BatchAdapter, read_batch
 from hedgeseg.callbacks.budget import TimeBudget
-from hedgeseg.callbacks.drawing import draw_panel
+from hedgeseg.callbacks.drawing import draw_panels
 from hedgeseg.callbacks.explanations import Explainer, Target, explain_in_time
+from hedgeseg.callbacks.files import Files, write_animations
 from hedgeseg.callbacks.look import ClassNames, Look
 from hedgeseg.callbacks.memory import Memory
 from hedgeseg.callbacks.network import find_network
-from hedgeseg.callbacks.panels import Place, logged_step, places, write_animations
+from hedgeseg.callbacks.panels import Place, logged_step, places
+from hedgeseg.callbacks.sanity import NAMES as SANITY_NAMES
+from hedgeseg.callbacks.sanity import sanity
 from hedgeseg.callbacks.scores import Finding, find, numbers
 from hedgeseg.callbacks.watchlist import Watchlist
+
+Findings = dict[str, list[Finding]]
+"""What was found, by the suffix of the loader's names."""
 
 
 class HedgeCallback(Callback):
@@ -44,6 +50,8 @@ class HedgeCallback(Callback):
     | `hedge/positive_ratio`       | share of pixels with positive relevance                                |
     | `hedge/drift`                | 1 - Spearman correlation with the map of the look before               |
     | `hedge/class_discrimination` | 1 - Spearman correlation between the maps of an image's classes        |
+    | `hedge/sanity_spearman`      | correlation with the maps of a randomised copy: near 0 is good         |
+    | `hedge/sanity_efficient_mprt`| rise of the maps' entropy in that copy: above 0 is good                |
     | `hedge/images`               | how many images fitted the time budget                                 |
 
     Args:
@@ -94,8 +102,13 @@ class HedgeCallback(Callback):
         max_seconds_per_epoch: float | None = None,
         animation: bool = False,
     ) -> None:
-        for name, value in (("every_n_epochs", every_n_epochs), ("max_images", max_images)):
-            if value < 1:
+        counts = {
+            "every_n_epochs": every_n_epochs,
+            "max_images": max_images,
+            "sanity_every_n_epochs": sanity_every_n_epochs,
+        }
+        for name, value in counts.items():
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if on_error not in ("warn", "raise"):
             raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
@@ -190,6 +203,10 @@ class HedgeCallback(Callback):
             return False
         return trainer.state.fn != "fit" or (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
+    def _sanity_due(self, trainer: Trainer) -> bool:
+        every = self.sanity_every_n_epochs
+        return every is not None and (trainer.state.fn != "fit" or (trainer.current_epoch + 1) % every == 0)
+
     def _pick(self, trainer: Trainer, batch: Any, batch_idx: int, loader: int) -> None:
         watchlist = self._watchlists[surroundings.stage(trainer)]
         if self._due(trainer) and self.dataloader_idx in (None, loader) and not watchlist.complete(loader):
@@ -200,12 +217,12 @@ class HedgeCallback(Callback):
     def _look(self, trainer: Trainer, module: LightningModule) -> None:
         if not self._due(trainer):
             return
-        stage = surroundings.stage(trainer)
         with torch.inference_mode(False), torch.no_grad():
-            self.budget.open(training=stage == "fit")
-            findings: dict[str, list[Finding]] = {suffix: [] for suffix in self._suffixes(trainer).values()}
+            self.budget.open(training=trainer.state.fn == "fit")
+            suffixes = surroundings.suffixes(trainer, self.dataloader_idx)
+            findings: Findings = {suffix: [] for suffix in suffixes.values()}
             with self._tolerating("explaining the images"):
-                self._find(trainer, module, findings)
+                self._find(trainer, module, suffixes, findings)
             logged = self._log(trainer, module, findings) if self.metrics else {}
             # Every process asks for the folder, because Lightning broadcasts it.
             self._folder = Path(trainer.log_dir or trainer.default_root_dir) / self.prefix
@@ -214,32 +231,26 @@ class HedgeCallback(Callback):
                     self._show(trainer, module, findings, logged)
             self.budget.close()
 
-    def _suffixes(self, trainer: Trainer) -> dict[int, str]:
-        """What distinguishes the names of several loaders, in Lightning's own way."""
-        if self.dataloader_idx is not None:
-            return {self.dataloader_idx: ""}
-        count = surroundings.loader_count(trainer)
-        return {0: ""} if count == 1 else {loader: f"/dataloader_idx_{loader}" for loader in range(count)}
-
-    def _find(self, trainer: Trainer, module: LightningModule, findings: dict[str, list[Finding]]) -> None:
+    def _find(self, trainer: Trainer, module: LightningModule, suffixes: Mapping[int, str], findings: Findings) -> None:
         """Explain and score the watched images of every loader; what is found before an error is kept."""
         network = find_network(module, self.network)
         stage = surroundings.stage(trainer)
-        watchlist = self._watchlists[stage]
         memory = self._memory if stage == "fit" else Memory()  # drift is a matter of training
-        for loader, suffix in self._suffixes(trainer).items():
-            examples = watchlist.examples(loader)
+        for loader, suffix in suffixes.items():
+            examples = self._watchlists[stage].examples(loader)
             with trainer.precision_plugin.forward_context():
-                explained = explain_in_time(self.explainer, network, examples, module.device, self.budget)
-                for explanation in explained:
+                for explanation in explain_in_time(self.explainer, network, examples, module.device, self.budget):
                     findings[suffix].append(find(explanation, memory.drifts(suffix, explanation)))
 
-    def _log(self, trainer: Trainer, module: LightningModule, findings: dict[str, list[Finding]]) -> dict[str, float]:
-        logged = {
-            f"{self.prefix}/{name}{suffix}": value
-            for suffix, found in findings.items()
-            for name, value in numbers(found, trainer.strategy).items()
-        }
+    def _log(self, trainer: Trainer, module: LightningModule, findings: Findings) -> dict[str, float]:
+        logged = {}
+        for suffix, found in findings.items():
+            columns: dict[str, list[float]] = {name: [] for name in SANITY_NAMES} if self._sanity_due(trainer) else {}
+            if columns:
+                with self._tolerating("the sanity check"), trainer.precision_plugin.forward_context():
+                    columns = sanity(find_network(module, self.network), self.explainer, found, module.device)
+            for name, value in numbers(found, trainer.strategy, columns).items():
+                logged[f"{self.prefix}/{name}{suffix}"] = value
         if trainer.state.fn != "predict":  # where Lightning logs nothing
             for name, value in logged.items():
                 module.log(name, value, batch_size=1, sync_dist=trainer.world_size > 1)
@@ -249,20 +260,16 @@ class HedgeCallback(Callback):
         self,
         trainer: Trainer,
         module: LightningModule,
-        findings: dict[str, list[Finding]],
+        findings: Findings,
         logged: dict[str, float],
     ) -> None:
-        names = (
-            surroundings.class_names(trainer, module)
-            if self.class_names is None
-            else ClassNames(tuple(self.class_names))
-        )
+        names = ClassNames(tuple(self.class_names or surroundings.class_names(trainer, module)))
         normalisation = self.normalisation or surroundings.normalisation(trainer)
         stage, epoch, step = surroundings.stage(trainer), trainer.current_epoch, logged_step(trainer)
         when = f"epoch {epoch}" if stage == "fit" else stage
-        panels = {s: [draw_panel(f, names, when, normalisation) for f in found] for s, found in findings.items()}
+        panels = {suffix: draw_panels(found, names, when, normalisation) for suffix, found in findings.items()}
         look = Look(stage, epoch, step, self.prefix, names, panels, logged)
-        self._places = self._places or places(trainer.loggers, self._folder, self._frames)
+        self._places = self._places or places(trainer.loggers, Files(self._folder, self._frames))
         for place in self._places:
             place.show(look)
 

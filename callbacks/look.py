@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hedgeseg.callbacks.explanations import Explanation
 from hedgeseg.callbacks.scores import Finding, Score
@@ -17,12 +18,20 @@ class Panel:
     Attributes:
         finding: its maps and their scores.
         picture: the image, uint8 `(H, W, 3)`.
-        drawing: image, maps and overlays on one sheet, uint8.
+        drawing: image, maps and overlays on one sheet, uint8; of one size within a look.
+        number: position among the watched images of its loader.
     """
 
     finding: Finding
     picture: Picture
     drawing: Picture
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name of its files: the number, and the end of the key, where paths differ."""
+        key = "".join(c if c.isalnum() or c in "-_" else "_" for c in self.key)
+        return f"{self.number:03d}_{key[-80:]}"
 
     @property
     def key(self) -> str:
@@ -80,3 +89,21 @@ class Look:
     def folder(self) -> str:
         """Name of this look's folder; the step keeps several looks in one epoch apart."""
         return f"epoch_{self.epoch:03d}_step_{self.step:06d}" if self.stage == "fit" else self.stage
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One record per map, in the order of the panels: what it explains and what it is worth."""
+        for suffix, panels in self.panels.items():
+            for panel in panels:
+                explanation = panel.explanation
+                for index, probability, score in zip(
+                    explanation.classes, explanation.scores, panel.scores, strict=True
+                ):
+                    yield {
+                        "loader": suffix.rpartition("_")[2],
+                        "image": panel.key,
+                        "class": self.names[index],
+                        "score": probability,
+                        "pointing hit": score.hit,
+                        "outside/inside": score.outside_inside,
+                        "drift": score.drift,
+                    }

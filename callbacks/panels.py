@@ -1,11 +1,10 @@
-"""Where a look is shown: Weights & Biases, TensorBoard, and files. The only module that imports wandb.
+"""What a logger gets of a look: Weights & Biases first, TensorBoard, files. The only module that imports wandb.
 
-Whatever a place is given is uint8: Weights & Biases draws float images black without a word.
+Whatever a logger is given is uint8: Weights & Biases draws float images black without a word.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from PIL import Image
 
+from hedgeseg.callbacks.files import Files
 from hedgeseg.callbacks.look import Look, Panel
-from hedgeseg.visual import Picture, contact_sheet
 
 WANDB_IMAGES = 108
 """Weights & Biases keeps this many images under one key and drops the rest."""
@@ -38,12 +36,12 @@ class Place(Protocol):
         """Show one GIF per watched image, by its name."""
 
 
-def places(loggers: Sequence[Logger], folder: Path, frames: dict[str, list[Path]]) -> list[Place]:
-    """The places of a run: its loggers that can show images, and always its folder."""
-    shown: list[Place] = [Files(folder, frames)]
+def places(loggers: Sequence[Logger], files: Files) -> list[Place]:
+    """The places of a run: its folder, then its loggers that can show images."""
+    shown: list[Place] = [files]
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            shown.append(Wandb(logger))
+            shown.append(Wandb(logger, files))
         elif isinstance(logger, TensorBoardLogger):
             shown.append(TensorBoard(logger))
     return shown
@@ -55,49 +53,8 @@ def logged_step(trainer: Trainer) -> int:
     return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
-class Files:
-    """PNG panels, a contact sheet and the numbers as JSON, one folder per look.
-
-    Args:
-        folder: made when it is needed.
-        frames: where the panels of each watched image are noted, look after look, for an animation.
-    """
-
-    def __init__(self, folder: Path, frames: dict[str, list[Path]]) -> None:
-        self.folder = folder
-        self.frames = frames
-
-    def show(self, look: Look) -> None:
-        """Write one look."""
-        for suffix, panels in look.panels.items():
-            folder = self.folder / look.folder / suffix.strip("/")
-            folder.mkdir(parents=True, exist_ok=True)
-            for number, panel in enumerate(panels):
-                path = folder / f"{number:03d}_{_file_name(panel.key)}.png"
-                _write_png(path, panel.drawing)
-                self.frames.setdefault(str(path.relative_to(self.folder / look.folder).with_suffix("")), []).append(
-                    path
-                )
-            if panels:
-                sheet = contact_sheet([[panel.drawing] for panel in panels], gap=12)
-                _write_png(folder / "sheet.png", sheet)
-        record = {
-            "stage": look.stage,
-            "epoch": look.epoch,
-            "step": look.step,
-            "metrics": dict(look.numbers),
-            "maps": [_row(look, suffix, panel, t) for suffix, panel, t in _maps(look)],
-        }
-        path = self.folder / look.folder / "look.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-
-    def show_animations(self, prefix: str, animations: Mapping[str, Path], step: int) -> None:
-        """Nothing to do: the animations are files already."""
-
-
 class TensorBoard:
-    """One image per watched image, so that TensorBoard's slider goes through its epochs."""
+    """One tag per watched image, so that TensorBoard's slider goes through its epochs."""
 
     def __init__(self, logger: TensorBoardLogger) -> None:
         self.logger = logger
@@ -105,8 +62,8 @@ class TensorBoard:
     def show(self, look: Look) -> None:
         """Log one look."""
         for suffix, panels in look.panels.items():
-            for number, panel in enumerate(panels):
-                tag = f"{look.prefix}/panels{suffix}/{number:03d}"
+            for panel in panels:
+                tag = f"{look.prefix}/panels{suffix}/{panel.number:03d}"
                 self.logger.experiment.add_image(tag, panel.drawing, look.step, dataformats="HWC")
 
     def show_animations(self, prefix: str, animations: Mapping[str, Path], step: int) -> None:
@@ -114,12 +71,18 @@ class TensorBoard:
 
 
 class Wandb:
-    """Panels, interactive overlays and a growing table, in one `log` per look at Lightning's own step."""
+    """Panels, interactive overlays and a growing table, in one `log` per look at Lightning's own step.
+
+    Args:
+        logger: of the run.
+        files: where the look has been written: what is on disk need not be compressed again.
+    """
 
     columns = ("epoch", "step", "loader", "image", "class", "score", "panel", "pointing hit", "outside/inside", "drift")
 
-    def __init__(self, logger: WandbLogger) -> None:
+    def __init__(self, logger: WandbLogger, files: Files) -> None:
         self.logger = logger
+        self.files = files
         self._table: Any = None
         self._defined: set[str] = set()
 
@@ -133,15 +96,11 @@ class Wandb:
         for suffix, panels in look.panels.items():
             kept = panels[:WANDB_IMAGES]
             if kept:
-                entry[f"{look.prefix}/panels{suffix}"] = [wandb.Image(p.drawing, caption=p.key) for p in kept]
-                entry[f"{look.prefix}/overlays{suffix}"] = [_interactive(wandb, look, p) for p in kept]
-        if self._table is None:
-            self._table = wandb.Table(columns=list(self.columns), log_mode="INCREMENTAL")
-        for suffix, panel, t in _maps(look):
-            row = _row(look, suffix, panel, t)
-            cells = {**row, "epoch": look.epoch, "step": look.step, "panel": wandb.Image(panel.drawing)}
-            self._table.add_data(*(cells[column] for column in self.columns))
-        entry[f"{look.prefix}/maps"] = self._table
+                entry[f"{look.prefix}/panels{suffix}"] = [
+                    wandb.Image(str(self.files.drawing(look, suffix, panel)), caption=panel.key) for panel in kept
+                ]
+                entry[f"{look.prefix}/overlays{suffix}"] = [self._interactive(look, suffix, panel) for panel in kept]
+        entry[f"{look.prefix}/maps"] = self._grown_table(look)
         # Never pass wandb's own step: it may be ahead, and an entry that goes back is dropped.
         run.log(entry)
 
@@ -149,9 +108,7 @@ class Wandb:
         """Log the GIFs."""
         import wandb
 
-        clips = {
-            f"{prefix}/animations/{name}": wandb.Video(str(path), format="gif") for name, path in animations.items()
-        }
+        clips = {f"{prefix}/animations/{n}": wandb.Video(str(path), format="gif") for n, path in animations.items()}
         self.logger.experiment.log({"trainer/global_step": step, **clips})
 
     def _define_summaries(self, run: Any, look: Look) -> None:
@@ -161,33 +118,50 @@ class Wandb:
                 run.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=SUMMARIES[metric])
             self._defined.add(name)
 
+    def _grown_table(self, look: Look) -> Any:
+        """The run's table with the rows of this look added; only new rows are sent."""
+        import wandb
 
-def _interactive(wandb: Any, look: Look, panel: Panel) -> Any:
-    """The plain image with masks and boxes that can be switched on and off in the browser."""
-    example, explanation = panel.explanation.example, panel.explanation
-    labels = look.names.of_mask(explanation.num_classes)
-    masks = {
-        "relevance": {
-            "mask_data": relevant_pixels(explanation.maps.numpy(), explanation.classes),
-            "class_labels": labels,
+        if self._table is None:
+            self._table = wandb.Table(columns=list(self.columns), log_mode="INCREMENTAL")
+        rows = look.rows()
+        for suffix, panels in look.panels.items():
+            for panel in panels:
+                file = str(self.files.drawing(look, suffix, panel))
+                for row in (next(rows) for _ in panel.scores):
+                    cells = {**row, "epoch": look.epoch, "step": look.step, "panel": wandb.Image(file)}
+                    self._table.add_data(*(cells[column] for column in self.columns))
+        return self._table
+
+    def _interactive(self, look: Look, suffix: str, panel: Panel) -> Any:
+        """The plain image with masks and boxes that can be switched on and off in the browser."""
+        import wandb
+
+        example, explanation = panel.explanation.example, panel.explanation
+        labels = look.names.of_mask(explanation.num_classes)
+        layers = {"relevance": relevant_pixels(explanation.maps.numpy(), explanation.classes)}
+        if example.mask is not None:
+            layers["truth"] = example.mask.numpy().astype(np.uint8)
+        masks = {name: {"mask_data": layer, "class_labels": labels} for name, layer in layers.items()}
+        true_boxes = _boxes(look, panel)
+        boxes = {"truth": {"box_data": true_boxes, "class_labels": labels}} if true_boxes else None
+        return wandb.Image(str(self.files.picture(suffix, panel)), masks=masks, boxes=boxes, caption=panel.key)
+
+
+def _boxes(look: Look, panel: Panel) -> list[dict[str, Any]]:
+    """The true boxes in the form Weights & Biases draws."""
+    example = panel.explanation.example
+    if example.boxes is None or example.box_labels is None:
+        return []
+    return [
+        {
+            "position": dict(zip(("minX", "minY", "maxX", "maxY"), box, strict=True)),
+            "class_id": index + 1,
+            "box_caption": look.names[index],
+            "domain": "pixel",
         }
-    }
-    if example.mask is not None:
-        masks["truth"] = {"mask_data": example.mask.numpy().astype(np.uint8), "class_labels": labels}
-    boxes = None
-    if example.boxes is not None and example.box_labels is not None and len(example.boxes):
-        corners = ("minX", "minY", "maxX", "maxY")
-        data = [
-            {
-                "position": dict(zip(corners, (float(v) for v in box), strict=True)),
-                "class_id": int(index) + 1,
-                "box_caption": look.names[int(index)],
-                "domain": "pixel",
-            }
-            for box, index in zip(example.boxes.tolist(), example.box_labels.tolist(), strict=True)
-        ]
-        boxes = {"truth": {"box_data": data, "class_labels": labels}}
-    return wandb.Image(panel.picture, masks=masks, boxes=boxes, caption=panel.key)
+        for box, index in zip(example.boxes.tolist(), example.box_labels.tolist(), strict=True)
+    ]
 
 
 def relevant_pixels(maps: np.ndarray, classes: Sequence[int]) -> np.ndarray:
@@ -201,52 +175,3 @@ def relevant_pixels(maps: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     scaled = positive / np.maximum(positive.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
     ids = np.asarray(classes)[scaled.argmax(axis=0)] + 1
     return np.where((scaled.max(axis=0) > SEED_LEVEL) & (ids < 255), ids, 0).astype(np.uint8)
-
-
-def write_animations(frames: Mapping[str, Sequence[Path]], folder: Path) -> dict[str, Path]:
-    """Write one GIF per watched image of which there are several panels; returns their paths by name."""
-    animations = {}
-    for name, paths in frames.items():
-        present = [path for path in paths if path.is_file()]
-        if len(present) > 1:
-            animations[name] = folder / f"{name}.gif"
-            animations[name].parent.mkdir(parents=True, exist_ok=True)
-            _write_gif(present, animations[name])
-    return animations
-
-
-def _write_gif(frames: Sequence[Path], path: Path, milliseconds: int = 600) -> None:
-    """Join PNG panels of one image into a GIF; the last frame stays longer."""
-    pictures = [Image.open(frame).convert("RGB") for frame in frames]
-    size = (max(p.width for p in pictures), max(p.height for p in pictures))
-    padded = [Image.new("RGB", size, (255, 255, 255)) for _ in pictures]
-    for sheet, picture in zip(padded, pictures, strict=True):
-        sheet.paste(picture)
-    durations = [milliseconds] * (len(padded) - 1) + [4 * milliseconds]
-    padded[0].save(path, save_all=True, append_images=padded[1:], duration=durations, loop=0)
-
-
-def _maps(look: Look) -> list[tuple[str, Panel, int]]:
-    return [(suffix, p, t) for suffix, ps in look.panels.items() for p in ps for t in range(len(p.explanation.classes))]
-
-
-def _row(look: Look, suffix: str, panel: Panel, t: int) -> dict[str, Any]:
-    score = panel.scores[t]
-    return {
-        "loader": suffix.rpartition("_")[2],
-        "image": panel.key,
-        "class": look.names[panel.explanation.classes[t]],
-        "score": panel.explanation.scores[t],
-        "pointing hit": score.hit,
-        "outside/inside": score.outside_inside,
-        "drift": score.drift,
-    }
-
-
-def _write_png(path: Path, picture: Picture) -> None:
-    Image.fromarray(picture).save(path, compress_level=3)
-
-
-def _file_name(key: str) -> str:
-    """A key as a part of a file name: the end of it, where paths differ."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in key)[-80:]

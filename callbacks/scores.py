@@ -9,10 +9,18 @@ from dataclasses import dataclass
 
 import torch
 from lightning.pytorch.strategies import Strategy
+from torch import Tensor
 
 from hedgeseg.callbacks.agreement import class_discrimination, pooled
 from hedgeseg.callbacks.explanations import Explanation
-from hedgeseg.metrics import OutsideInsideRatio, PointingGame, PositiveRatio, outside_inside_ratios, pointing_hits
+from hedgeseg.metrics import (
+    OutsideInsideRatio,
+    PointingGame,
+    PositiveRatio,
+    outside_inside_ratios,
+    pointing_hits,
+    positive_ratios,
+)
 
 TOLERANCE = 15 / 375
 """The pointing game's 15 px on the 375 px short side of a VOC image, as a share of the short side."""
@@ -35,83 +43,86 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """An explained image and one score per map."""
+    """An explained image and what its maps are worth.
+
+    Attributes:
+        explanation: the image and its maps.
+        values: `(T,)` by the names of the metrics' values, NaN where a value is not defined.
+        scores: one per map.
+    """
 
     explanation: Explanation
+    values: Mapping[str, Tensor]
     scores: Sequence[Score]
 
 
 def find(explanation: Explanation, drifts: Sequence[float | None]) -> Finding:
     """Score each map of an explanation."""
-    scores = []
-    for row, (index, drift) in enumerate(zip(explanation.classes, drifts, strict=True)):
-        region = explanation.example.region(index)
-        if region is None:
-            scores.append(Score(drift=drift))
-            continue
-        pair, valid = (explanation.maps[row, None], region[None]), explanation.example.valid[None]
-        hit = float(pointing_hits(*pair, tolerance=tolerance_of(explanation), valid=valid))
-        ratio = float(outside_inside_ratios(*pair, valid=valid)["outside_inside_ratio"])
-        scores.append(Score(bool(hit), ratio if math.isfinite(ratio) else None, drift))
-    return Finding(explanation, scores)
+    maps, example = explanation.maps, explanation.example
+    regions = [example.region(index) for index in explanation.classes]
+    masks = torch.stack([torch.zeros(maps.shape[1:], dtype=torch.bool) if r is None else r for r in regions])
+    valid = example.valid.expand_as(masks)
+    values = {
+        "positive_ratio": positive_ratios(maps, valid),
+        "pointing_game": pointing_hits(maps, masks, TOLERANCE * min(maps.shape[1:]), valid),
+        **outside_inside_ratios(maps, masks, valid),
+    }
+    hits, ratios = values["pointing_game"].tolist(), values["outside_inside_ratio"].tolist()
+    scores = [
+        Score(None if math.isnan(hit) else bool(hit), None if math.isnan(ratio) else ratio, drift)
+        for hit, ratio, drift in zip(hits, ratios, drifts, strict=True)
+    ]
+    return Finding(explanation, values, scores)
 
 
-def tolerance_of(explanation: Explanation) -> float:
-    """The pointing game's tolerance in pixels of this image: the published one, scaled to the short side."""
-    return TOLERANCE * min(explanation.maps.shape[-2:])
-
-
-def numbers(findings: Sequence[Finding], strategy: Strategy) -> dict[str, float]:
-    """The metrics of one loader over all processes, by name.
+def numbers(
+    findings: Sequence[Finding], strategy: Strategy, further: Mapping[str, Sequence[float]] | None = None
+) -> dict[str, float]:
+    """The metrics of one loader over all processes, by name; those that are not defined are left out.
 
     Must be called on every process, also on one that found nothing: it synchronises.
+
+    Args:
+        findings: of this process.
+        strategy: reduces over the processes.
+        further: columns to take the mean of, the same names on every process.
     """
-    regions = any(s.hit is not None for f in findings for s in f.scores)
     classes = max((f.explanation.num_classes for f in findings), default=0)
-    # Whether there is anything to compute, and how large, has to be agreed on before the metrics synchronise.
-    agreed = torch.tensor([classes, int(regions)], device=strategy.root_device)
-    classes, with_regions = (int(v) for v in strategy.reduce(agreed, reduce_op="max"))
+    # Processes have to agree on the size of the metrics' states before these synchronise.
+    classes = int(strategy.reduce(torch.tensor(classes, device=strategy.root_device), reduce_op="max"))
     if classes == 0:
         return {}
-    explanations = [f.explanation for f in findings]
-    result = _localisation(explanations, classes, bool(with_regions), strategy.root_device)
-    columns: dict[str, list[float | None]] = {
+    columns: dict[str, Sequence[float | None]] = {
         "drift": [s.drift for f in findings for s in f.scores],
-        "class_discrimination": [class_discrimination(pooled(e.maps)) for e in explanations],
+        "class_discrimination": [class_discrimination(pooled(f.explanation.maps)) for f in findings],
+        **(further or {}),
     }
-    result |= _means(columns, strategy)
     images = torch.tensor(len(findings), device=strategy.root_device)
-    result["images"] = float(strategy.reduce(images, reduce_op="sum"))
+    result = {
+        **_localisation(findings, classes, strategy.root_device),
+        **_means(columns, strategy),
+        "images": float(strategy.reduce(images, reduce_op="sum")),
+    }
     return {name: value for name, value in result.items() if math.isfinite(value)}
 
 
-def _localisation(
-    explanations: Sequence[Explanation], num_classes: int, with_regions: bool, device: torch.device
-) -> dict[str, float]:
-    pointing, outside_inside = PointingGame(num_classes).to(device), OutsideInsideRatio(num_classes).to(device)
-    positive = PositiveRatio(num_classes).to(device)
-    for explanation in explanations:
-        positive.update(explanation.maps, classes=torch.tensor(explanation.classes))
-        pointing.tolerance = tolerance_of(explanation)
-        for row, index in enumerate(explanation.classes):
-            region = explanation.example.region(index)
-            if region is not None:
-                pair = (
-                    explanation.maps[row, None],
-                    region[None],
-                    torch.tensor([index]),
-                    explanation.example.valid[None],
-                )
-                pointing.update(*pair)
-                outside_inside.update(*pair)
-    with warnings.catch_warnings():
-        # A process without images of its own computes before it updates; what counts is the sum over processes.
-        warnings.simplefilter("ignore", UserWarning)
-        result = {"positive_ratio": positive.compute()["positive_ratio"]}
-        if with_regions:
-            result["pointing_game"] = pointing.compute()["pointing_game"]
-            result["outside_inside"] = outside_inside.compute()["outside_inside_ratio"]
-    return {name: float(value) for name, value in result.items()}
+def _localisation(findings: Sequence[Finding], num_classes: int, device: torch.device) -> dict[str, float]:
+    metrics = {
+        "pointing_game": PointingGame(num_classes).to(device),
+        "outside_inside": OutsideInsideRatio(num_classes).to(device),
+        "positive_ratio": PositiveRatio(num_classes).to(device),
+    }
+    result = {}
+    for name, metric in metrics.items():
+        for finding in findings:
+            undefined = torch.full((len(finding.scores),), math.nan)
+            values = {value: finding.values.get(value, undefined) for value in metric.value_names}
+            metric.add(values, finding.explanation.classes)
+        with warnings.catch_warnings():
+            # `add` fills the states without `update`, and a process may have no images: neither is worth a warning.
+            warnings.simplefilter("ignore", UserWarning)
+            result[name] = float(metric.compute()[metric.value_names[0]])
+    return result
 
 
 def _means(columns: Mapping[str, Sequence[float | None]], strategy: Strategy) -> dict[str, float]:

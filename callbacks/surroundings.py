@@ -7,8 +7,6 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from hedgeseg.callbacks.look import ClassNames
-
 Normalisation = tuple[Sequence[float], Sequence[float]]
 
 
@@ -29,13 +27,21 @@ def loader_count(trainer: Trainer) -> int:
     return len(count) if isinstance(count, list) else 1
 
 
-def class_names(trainer: Trainer, module: LightningModule) -> ClassNames:
+def suffixes(trainer: Trainer, dataloader_idx: int | None) -> dict[int, str]:
+    """The loaders to watch, and what their names end in: with several, Lightning's own `/dataloader_idx_<i>`."""
+    if dataloader_idx is not None:
+        return {dataloader_idx: ""}
+    count = loader_count(trainer)
+    return {0: ""} if count == 1 else {loader: f"/dataloader_idx_{loader}" for loader in range(count)}
+
+
+def class_names(trainer: Trainer, module: LightningModule) -> tuple[str, ...]:
     """`classes` of the data module, the module, or the data set: the first of them that is a list of names."""
     for owner in (_datamodule(trainer), module, *_datasets(trainer)):
         names = getattr(owner, "classes", None)
         if isinstance(names, Sequence) and names and all(isinstance(name, str) for name in names):
-            return ClassNames(tuple(names))
-    return ClassNames()
+            return tuple(names)
+    return ()
 
 
 def normalisation(trainer: Trainer) -> Normalisation | None:

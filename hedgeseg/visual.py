@@ -211,7 +211,7 @@ def contact_sheet(
     count = max(len(row) for row in pictures)
     widths = [max((row[c].shape[1] for row in pictures if c < len(row)), default=0) for c in range(count)]
 
-    size = int(np.clip(height / 14, 11, 18))
+    size = int(np.clip(height / 14, 13, 18))
     line = size + 6
     font = ImageFont.load_default(size)
     total = 2 * margin + sum(widths) + gap * (count - 1)
@@ -233,6 +233,15 @@ def contact_sheet(
             sheet.paste(Image.fromarray(picture), (left, y))
             draw.rectangle((left - 1, y - 1, left + picture.shape[1], y + height), outline=_FRAME)
     return np.asarray(sheet)
+
+
+def same_size(pictures: Sequence[Any]) -> list[Picture]:
+    """Pad pictures on the right and at the bottom, with white, to the largest height and width among them."""
+    checked = [as_picture(picture) for picture in pictures]
+    height = max((picture.shape[0] for picture in checked), default=0)
+    width = max((picture.shape[1] for picture in checked), default=0)
+    pads = [((0, height - p.shape[0]), (0, width - p.shape[1]), (0, 0)) for p in checked]
+    return [np.pad(p, pad, constant_values=255) for p, pad in zip(checked, pads, strict=True)]
 
 
 def as_picture(image: Any) -> Picture:
