@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 _WHITE = (255, 255, 255)
+_FAULTS = (OSError, Image.DecompressionBombError, SyntaxError, ValueError)  # what Pillow raises for broken files
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -23,7 +24,9 @@ def read_image(path: Path) -> np.ndarray:
         with Image.open(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return np.asarray(_to_rgb(ImageOps.exif_transpose(file)))
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except FileNotFoundError:
+        raise
+    except _FAULTS as error:
         raise OSError(f"{path}: {error}") from error
 
 
@@ -66,7 +69,7 @@ def _fault(path: Path) -> str | None:
             file.load()
     except FileNotFoundError:
         return "no such file"
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except _FAULTS as error:
         return str(error).replace(str(path), path.name)
     return None
 

@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from hedgeseg.data import Shapes, collate
+
+
+def samples(n=3):
+    data = Shapes(n, image_size=32)
+    return [data[i] for i in range(n)]
+
+
+def test_collate_stacks_and_lists():
+    given = samples()
+    batch = collate(given)
+    assert batch["image"].shape == (3, 3, 32, 32)
+    assert batch["label"].shape == (3, 6)
+    assert batch["mask"].shape == (3, 32, 32)
+    assert batch["index"].tolist() == [0, 1, 2]
+    assert batch["size"].tolist() == [[32, 32]] * 3
+    assert [len(boxes) for boxes in batch["boxes"]] == [len(sample["boxes"]) for sample in given]
+    assert batch["id"] == ["train_00000", "train_00001", "train_00002"]
+
+
+def test_single_labels_stack_to_a_vector():
+    given = [{**sample, "label": torch.tensor(i)} for i, sample in enumerate(samples())]
+    assert collate(given)["label"].tolist() == [0, 1, 2]
+
+
+def test_a_batch_without_masks_has_no_mask():
+    given = [{k: v for k, v in sample.items() if k != "mask"} for sample in samples()]
+    assert "mask" not in collate(given)
+
+
+def test_masks_for_some_images_only():
+    given = samples()
+    del given[1]["mask"]
+    with pytest.raises(ValueError, match="'train_00001' has no mask but 'train_00000' has one"):
+        collate(given)
+
+
+def test_images_of_several_sizes():
+    given = samples()
+    given[1]["image"] = torch.zeros(3, 32, 40)
+    with pytest.raises(ValueError, match="differ in shape"):
+        collate(given)
