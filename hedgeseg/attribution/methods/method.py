@@ -38,9 +38,9 @@ class Problem:
         """The dtype of propagation and of the maps: float32, or float64 where the images are."""
         return torch.float64 if self.images.dtype == torch.float64 else torch.float32
 
-    def target_slices(self) -> Iterator[slice]:
-        """Slices of the targets such that each fits `rows`."""
-        total = self.targets.shape[1]
+    def target_slices(self, total: int | None = None) -> Iterator[slice]:
+        """Slices of the targets (or of `total` maps per image) such that each fits `rows`."""
+        total = self.targets.shape[1] if total is None else total
         step = total if self.rows is None else max(1, self.rows // len(self.images))
         for start in range(0, total, step):
             yield slice(start, start + step)
@@ -70,12 +70,16 @@ class Method:
         summary: One line for `hedgeseg methods`.
         explain: From a problem and the method's own options to an explanation.
         signed: Whether negative values mean evidence against the target.
+        cost: What one image costs, in forward and backward passes.
+        extra: The optional extra that the method needs, "" for none.
     """
 
     name: str
     summary: str
     explain: Callable[..., Explanation]
     signed: bool
+    cost: str = "1 forward"
+    extra: str = ""
 
     @property
     def options(self) -> dict[str, Any]:
