@@ -37,16 +37,20 @@ class RuleBook:
     Attributes:
         method: The method's name, for messages.
         rules: ATen operator packet to rule.
+        special: Single operations that have a rule of their own (the classifier, in some methods).
+        fallback: The rule of every other operation; None where there is none.
         advice: What to do where a rule is missing.
     """
 
     method: str
     rules: Mapping[Any, Rule]
+    special: Mapping[Op, Rule] = field(default_factory=dict)
+    fallback: Rule | None = None
     advice: str = "Choose a layer= behind it, or another method (grad_cam and gradient work with any operation)."
 
     def keeps(self, op: Op) -> Keeps:
         """What is needed of an operation after the forward pass."""
-        rule = self.rules.get(op.packet)
+        rule = self._find(op)
         if rule is None:
             return Keeps()
         return rule.keeps(op) if callable(rule.keeps) else rule.keeps
@@ -57,7 +61,7 @@ class RuleBook:
         Raises:
             UnsupportedOpError: If there is none; names the operation, the module and a remedy.
         """
-        rule = self.rules.get(op.packet)
+        rule = self._find(op)
         if rule is None:
             where = f"module {op.module!r}" if op.module else "the model's own forward"
             shapes = [tuple(v.shape) for v in op.inputs]
@@ -65,6 +69,9 @@ class RuleBook:
                 f"method {self.method!r} has no rule for {op.name} (in {where}, inputs {shapes}). {self.advice}"
             )
         return rule
+
+    def _find(self, op: Op) -> Rule | None:
+        return self.special.get(op) or self.rules.get(op.packet, self.fallback)
 
 
 @dataclass

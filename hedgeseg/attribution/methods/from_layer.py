@@ -29,7 +29,7 @@ def record_to_layer(problem: Problem, book: RuleBook) -> tuple[Recording, str, V
     wanted = frozenset() if chosen is None else frozenset({chosen})
     while True:
         recording = record(problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output)
-        name, layer = _locate(recording, chosen, by_user=problem.layer is not None)
+        name, layer = locate(recording, chosen, by_user=problem.layer is not None)
         try:
             if layer.data is None:
                 raise LostValueError(name)
@@ -42,7 +42,8 @@ def record_to_layer(problem: Problem, book: RuleBook) -> tuple[Recording, str, V
         return recording, name, layer, activation, gradients
 
 
-def _locate(recording: Recording, chosen: str | None, by_user: bool) -> tuple[str, Value]:
+def locate(recording: Recording, chosen: str | None, by_user: bool) -> tuple[str, Value]:
+    """The name and the value of a layer; a family's choice gives way to the last feature map where it did not run."""
     if chosen is not None and (by_user or recording.tape.outputs_of.get(chosen) is not None):
         return chosen, find_value(recording, chosen)
     return find_last_map(recording)

@@ -13,7 +13,8 @@ from hedgeseg.attribution.tape import Op, Value
 
 aten = torch.ops.aten
 
-WEIGHTED = frozenset({aten.convolution, aten.addmm, aten.mm, aten.linear, aten._convolution})
+CONVOLUTIONS = frozenset({aten.convolution, aten._convolution})
+WEIGHTED = CONVOLUTIONS | {aten.addmm, aten.mm, aten.linear}
 
 
 def is_weighted(packet: Any) -> bool:
@@ -33,6 +34,9 @@ class LinearMap(Protocol):
 
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
         """Apply the transposed map with `weight` in place of the layer's own."""
+
+    def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
+        """Gradient of ``sum(s * forward(x, weight))`` with respect to the weight, over all samples together."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,13 @@ class Convolution:
             self.transposed, self.output_padding, self.groups,
         )  # fmt: skip
 
+    def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return aten.convolution_backward(
+            s, x, self.weight, None, self.stride, self.padding, self.dilation,
+            self.transposed, self.output_padding, self.groups, [False, True, False],
+        )[1]  # fmt: skip
+
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
         """See `LinearMap`."""
         shape_only = s.new_empty(1).expand(len(s), *self.input_shape[1:])
@@ -83,6 +94,10 @@ class Dense:
         """See `LinearMap`."""
         return s @ weight.mT
 
+    def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return x.mT @ s
+
 
 def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
     """The input of an operation with weights, and its map.
@@ -97,7 +112,7 @@ def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
     Raises:
         UnsupportedOpError: If the weights themselves depend on the images.
     """
-    if op.packet in (aten.convolution, aten._convolution):
+    if op.packet in CONVOLUTIONS:
         x, weight = op.args[0], op.args[1]
     elif op.packet is aten.addmm:
         x, weight = op.args[1], op.args[2]
@@ -110,7 +125,7 @@ def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
             "method='grad_cam' or 'gradient'."
         )
     weight = weight.detach().to(dtype)
-    if op.packet in (aten.convolution, aten._convolution):
+    if op.packet in CONVOLUTIONS:
         stride, padding, dilation, transposed, output_padding, groups = op.args[3:9]
         spatial = len(x.shape) - 2
         sizes = [
@@ -120,6 +135,15 @@ def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
             weight, sizes[0], sizes[1], sizes[2], bool(transposed), sizes[3], int(groups), tuple(x.shape)
         )
     return x, Dense(weight.mT if op.packet is aten.linear else weight)
+
+
+def bias_of(op: Op, dtype: torch.dtype) -> Tensor | None:
+    """The bias of an operation with weights, shaped to broadcast over its output; None where it has none."""
+    bias = op.args[0] if op.packet is aten.addmm else None if op.packet is aten.mm else op.argument(2, "bias")
+    if not isinstance(bias, Tensor):
+        return None
+    bias = bias.detach().to(dtype)
+    return bias.view(-1, *(1,) * (len(op.output.shape) - 2)) if op.packet in CONVOLUTIONS else bias
 
 
 def data(value: Value, dtype: torch.dtype) -> Tensor:

@@ -29,13 +29,14 @@ ACTIVATIONS = frozenset(
     }
 )  # fmt: skip
 
-NORMALISATIONS = frozenset(
+BATCH_NORMS = frozenset(
     {
         aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training,
         aten.cudnn_batch_norm, aten.miopen_batch_norm, aten._batch_norm_no_update, aten._batch_norm_with_update,
-        aten.native_layer_norm, aten.native_group_norm, aten._fused_rms_norm,
     }
 )  # fmt: skip
+
+NORMALISATIONS = BATCH_NORMS | {aten.native_layer_norm, aten.native_group_norm, aten._fused_rms_norm}
 
 POINTWISE = frozenset(
     {
