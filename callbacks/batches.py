@@ -31,6 +31,8 @@ _NAMES = {
     "mask": ("mask", "masks", "segmentation", "semantic_mask", "semseg"),
     "boxes": ("boxes", "bboxes"),
     "box_labels": ("box_labels", "bbox_labels", "box_classes"),
+    "size": ("size", "original_size", "orig_size"),
+    "index": ("index", "idx"),
     "id": ("id", "ids", "image_id", "image_ids", "name", "names", "filename", "path", "paths"),
 }
 
@@ -47,6 +49,9 @@ class Example:
         mask: int64 `(H, W)` or None; 0 background, class index + 1, 255 void.
         boxes: float `(n, 4)` xyxy in pixels of `image`, or None.
         box_labels: int64 `(n,)` class indices, or None.
+        size: height and width of the original image, or None.
+        index: position in the data set, or None.
+        named: whether the key is an id of the batch.
     """
 
     key: str
@@ -56,6 +61,9 @@ class Example:
     mask: Tensor | None = None
     boxes: Tensor | None = None
     box_labels: Tensor | None = None
+    size: tuple[int, int] | None = None
+    index: int | None = None
+    named: bool = True
 
     def region(self, class_index: int) -> Tensor | None:
         """Where the class is, bool `(H, W)`: its pixels in the mask, else its boxes; None if it is nowhere."""
@@ -101,12 +109,25 @@ def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> l
         count, size = len(images), tuple(images.shape[-2:])
         masks = None if parts["mask"] is None else _masks(parts["mask"], count, size)
         labels, exclusive = _labels(parts["label"], masks, count)
-        ids = [f"{place}:{i}" for i in range(count)] if parts["id"] is None else [_name(i) for i in parts["id"]]
+        ids = None if parts["id"] is None else [_name(i) for i in parts["id"]]
+        sizes = None if parts["size"] is None else torch.as_tensor(parts["size"]).reshape(count, 2).tolist()
+        indices = None if parts["index"] is None else torch.as_tensor(parts["index"]).reshape(count).tolist()
         boxes, box_labels = _listed(parts["boxes"], "boxes", count), _listed(parts["box_labels"], "box_labels", count)
-        if len(ids) != count:
+        if ids is not None and len(ids) != count:
             raise ValueError(f"the batch has {count} images and {len(ids)} ids")
     return [
-        Example(ids[i], images[i], labels[i], exclusive, None if masks is None else masks[i], boxes[i], box_labels[i])
+        Example(
+            key=f"{place}:{i}" if ids is None else ids[i],
+            image=images[i],
+            labels=labels[i],
+            exclusive=exclusive,
+            mask=None if masks is None else masks[i],
+            boxes=boxes[i],
+            box_labels=box_labels[i],
+            size=None if sizes is None else (int(sizes[i][0]), int(sizes[i][1])),
+            index=None if indices is None else int(indices[i]),
+            named=ids is not None,
+        )
         for i in range(count)
     ]
 

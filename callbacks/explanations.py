@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hedgeseg.attribution import attribute
 from hedgeseg.attribution.explaining import explaining
-from hedgeseg.attribution.recording import select_logits
+from hedgeseg.attribution.recording import OutputKey, select_logits
 from hedgeseg.callbacks.batches import Example
 from hedgeseg.callbacks.budget import TimeBudget
 
@@ -88,9 +88,7 @@ class Explainer:
 
     def _targets(self, network: nn.Module, images: Tensor, examples: Sequence[Example]) -> list[list[int]]:
         if self.target == "predicted":
-            with explaining(network):
-                logits = select_logits(network(images), len(images), self.options.get("output")).float().cpu()
-            return [_predicted(row, e.exclusive) for row, e in zip(logits, examples, strict=True)]
+            return predicted_classes(network, images, examples, self.options.get("output"))
         if self.target == "label":
             bare = [e.key for e in examples if not e.labels]
             if bare:
@@ -117,11 +115,24 @@ class Explainer:
                 torch.cuda.empty_cache()
 
 
-def _predicted(logits: Tensor, exclusive: bool) -> list[int]:
-    likeliest = int(logits.argmax())
-    if exclusive:
-        return [likeliest]
-    return sorted({likeliest, *(logits > 0).nonzero().flatten().tolist()})
+def predicted_classes(
+    network: nn.Module, images: Tensor, examples: Sequence[Example], output: OutputKey = None
+) -> list[list[int]]:
+    """The likeliest class of each image; for multi-label data also every class with a probability above one half.
+
+    Args:
+        network: returns logits.
+        images: `(N, C, H, W)` on the network's device.
+        examples: the same images, which say whether classes exclude each other.
+        output: which of several outputs holds the logits.
+    """
+    with explaining(network):
+        logits = select_logits(network(images), len(images), output).float().cpu()
+    above = [{int(row.argmax()), *(row > 0).nonzero().flatten().tolist()} for row in logits]
+    return [
+        [int(row.argmax())] if example.exclusive else sorted(classes)
+        for row, classes, example in zip(logits, above, examples, strict=True)
+    ]
 
 
 def explain_in_time(

@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
-from hedgeseg.callbacks.agreement import pooled, spearman
 from hedgeseg.callbacks.explanations import Explanation
+from hedgeseg.metrics import spearman
+
+GRID = 56
+
+
+def pooled(maps: Tensor, grid: int = GRID) -> Tensor:
+    """Average-pool maps `(T, H, W)` to at most `(T, grid, grid)`.
+
+    A comparison should tell whether the network looks elsewhere, not whether single pixels of a spiky map moved.
+    """
+    height, width = maps.shape[-2:]
+    return adaptive_avg_pool2d(maps, (min(height, grid), min(width, grid)))
 
 
 class Memory:
@@ -28,7 +40,7 @@ class Memory:
         for index, now in zip(explanation.classes, pooled(explanation.maps), strict=True):
             earlier = before.get(index)
             known = earlier is not None and earlier.shape == now.shape
-            drift = 1 - spearman(earlier, now) if known and earlier is not None else math.nan
+            drift = 1 - float(spearman(earlier[None], now[None])) if known and earlier is not None else math.nan
             drifts.append(None if math.isnan(drift) else drift)
             before[index] = now
         return drifts

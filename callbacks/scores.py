@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
-from hedgeseg.callbacks.agreement import class_discrimination, pooled
 from hedgeseg.callbacks.explanations import Explanation
+from hedgeseg.callbacks.memory import pooled
 from hedgeseg.metrics import (
     OutsideInsideRatio,
     PointingGame,
@@ -20,6 +20,8 @@ from hedgeseg.metrics import (
     outside_inside_ratios,
     pointing_hits,
     positive_ratios,
+    spearman,
+    target_pairs,
 )
 
 TOLERANCE = 15 / 375
@@ -94,7 +96,7 @@ def numbers(
         return {}
     columns: dict[str, Sequence[float | None]] = {
         "drift": [s.drift for f in findings for s in f.scores],
-        "class_discrimination": [class_discrimination(pooled(f.explanation.maps)) for f in findings],
+        "class_discrimination": [value for f in findings for value in _discrimination(f.explanation)],
         **(further or {}),
     }
     images = torch.tensor(len(findings), device=strategy.root_device)
@@ -123,6 +125,12 @@ def _localisation(findings: Sequence[Finding], num_classes: int, device: torch.d
             warnings.simplefilter("ignore", UserWarning)
             result[name] = float(metric.compute()[metric.value_names[0]])
     return result
+
+
+def _discrimination(explanation: Explanation) -> list[float]:
+    """1 - Spearman correlation of the maps of every pair of the image's classes."""
+    first, second = target_pairs(pooled(explanation.maps)[None])
+    return (1 - spearman(first, second)).tolist()
 
 
 def _means(columns: Mapping[str, Sequence[float | None]], strategy: Strategy) -> dict[str, float]:

@@ -37,7 +37,7 @@ def suffixes(trainer: Trainer, dataloader_idx: int | None) -> dict[int, str]:
 
 def class_names(trainer: Trainer, module: LightningModule) -> tuple[str, ...]:
     """`classes` of the data module, the module, or the data set: the first of them that is a list of names."""
-    for owner in (_datamodule(trainer), module, *_datasets(trainer)):
+    for owner in (_datamodule(trainer), module, *datasets(trainer)):
         names = getattr(owner, "classes", None)
         if isinstance(names, Sequence) and names and all(isinstance(name, str) for name in names):
             return tuple(names)
@@ -55,7 +55,8 @@ def _datamodule(trainer: Trainer) -> Any:
     return getattr(trainer, "datamodule", None)
 
 
-def _datasets(trainer: Trainer) -> Iterator[Any]:
+def datasets(trainer: Trainer) -> Iterator[Any]:
+    """The data sets of the stage that runs, one per loader."""
     loaders = {
         "fit": trainer.val_dataloaders,
         "validate": trainer.val_dataloaders,

@@ -1,0 +1,156 @@
+"""SeedWriter: `trainer.predict` fills a folder with seeds, on any strategy, and goes on where it was stopped.
+
+Trainer(callbacks=[SeedWriter("seeds", {"method": "hedge", "refine": "crf"})]).predict(model, datamodule)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch import nn
+
+from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
+from hedgeseg.callbacks.explanations import predicted_classes
+from hedgeseg.callbacks.network import find_network
+from hedgeseg.seeds import SeedGenerator, write_seed
+from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
+
+
+class SeedWriter(BasePredictionWriter):
+    """Writes one pair of files per image: `<id>.png`, the mask in VOC's palette, and `<id>.npz`, the scores.
+
+    Seeds have the image's original size where the batch tells it (`size`). The folder remembers what it was made with:
+    a second run does what is missing, and a run with other settings or weights is refused. An image that fails is
+    named and counted, and the others go on.
+
+    Args:
+        folder: made if it does not exist.
+        generator: a SeedGenerator or its options; the defaults of SeedGenerator without it.
+        classes: `"label"`: the classes the image is labelled with; `"predicted"`: those the network sees in it.
+        precision: of the scores on disk.
+        network: dotted path of the network in the LightningModule, if it cannot be found.
+        batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
+        on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
+
+    Attributes:
+        counts: how many images of this process were `written`, `skipped` because they were done, and `failed`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        generator: SeedGenerator | dict[str, Any] | None = None,
+        classes: Literal["label", "predicted"] = "label",
+        *,
+        precision: Literal["float32", "float16"] = "float32",
+        network: str | None = None,
+        batch_adapter: BatchAdapter | None = None,
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> None:
+        super().__init__(write_interval="batch")
+        if classes not in ("label", "predicted"):
+            raise ValueError(f"classes is 'label' or 'predicted', got {classes!r}")
+        if on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
+        self.folder = Path(folder)
+        self.generator = generator if isinstance(generator, SeedGenerator) else SeedGenerator(**(generator or {}))
+        self.classes = classes
+        self.precision = precision
+        self.network = network
+        self.batch_adapter = batch_adapter
+        self.on_error = on_error
+        self.counts = {"written": 0, "skipped": 0, "failed": 0}
+        self._manifest: Manifest | None = None
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the folder, or refuse one that was made with other settings."""
+        network = find_network(pl_module, self.network)
+        settings = {**self.generator.config(), "classes": self.classes, "precision": self.precision}
+        self._manifest = open_folder(self.folder, {**settings, "weights": weights_hash(network)})
+        self.counts = dict.fromkeys(self.counts, 0)
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write the seeds of a batch."""
+        network = find_network(pl_module, self.network)
+        with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
+            for position, example in enumerate(read_batch(batch, str(batch_idx), self.batch_adapter)):
+                identifier = example.key
+                if not example.named:  # then its place in the data set names it
+                    place = f"{batch_indices[position]:06d}" if batch_indices else f"{batch_idx:06d}_{position}"
+                    identifier = f"{dataloader_idx}_{place}"
+                self._write(trainer, network, pl_module.device, example, identifier)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what was done."""
+        assert self._manifest is not None
+        summary = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        rank_zero_info(f"SeedWriter: {summary}; the seeds are in {self.folder}")
+        failures = self._manifest.failures()
+        if failures:
+            named = "; ".join(f"{identifier}: {reason}" for identifier, reason in list(failures.items())[:5])
+            rank_zero_warn(f"SeedWriter: {len(failures)} images have no seed, a later run tries them again ({named})")
+
+    def _write(
+        self, trainer: Trainer, network: nn.Module, device: torch.device, example: Example, identifier: str
+    ) -> None:
+        assert self._manifest is not None
+        try:
+            if self._manifest.is_done(identifier):
+                self.counts["skipped"] += 1
+                return
+            image = example.image.to(device)
+            classes = self._classes(network, image, example)
+            picture = self._picture(trainer, example)
+            seed = self.generator(network, image, classes, size=example.size, picture=picture)
+            write_seed(self.folder, identifier, seed, precision=self.precision)
+            self._manifest.clear_failure(identifier)
+            self.counts["written"] += 1
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            self.counts["failed"] += 1
+            rank_zero_warn(f"SeedWriter: image {identifier!r} has no seed: {type(error).__name__}: {error}")
+            self._record_failure(identifier, error)
+
+    def _record_failure(self, identifier: str, error: Exception) -> None:
+        assert self._manifest is not None
+        with suppress(ValueError):  # an identifier that cannot name a file; the warning has said so
+            self._manifest.record_failure(identifier, error)
+
+    def _classes(self, network: nn.Module, image: torch.Tensor, example: Example) -> list[int]:
+        if self.classes == "predicted":
+            return predicted_classes(network, image[None], [example])[0]
+        if example.labels is None:
+            raise ValueError("the batch has no labels; use classes='predicted' or give batch_adapter")
+        return list(example.labels)
+
+    def _picture(self, trainer: Trainer, example: Example) -> Any:
+        """The original photograph, where a refiner wants it and the data set can give it."""
+        if self.generator.refiner is None or example.index is None or example.size is None:
+            return None
+        for dataset in surroundings.datasets(trainer):
+            if hasattr(dataset, "image"):
+                picture = dataset.image(example.index)
+                if tuple(picture.shape[:2]) == example.size:
+                    return picture
+        return None
