@@ -1,0 +1,150 @@
+"""How sure is a mean over maps, and is one method really better than another?
+
+The percentile bootstrap over images: maps of one image share its difficulty, so images are drawn, not maps. Two
+methods are compared on the same images, drawn together, which removes that difficulty from the difference.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Comparison", "Interval", "compare", "confidence_interval"]
+
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval; NaN throughout if no value is defined."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean of first minus second with its confidence interval.
+
+    Attributes:
+        difference: first minus second.
+        low: lower end of the interval.
+        high: upper end.
+        p_value: two-sided, how often resampling turns the sign of the difference; at least 1 / (resamples + 1).
+        maps: number of maps on which both are defined.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    maps: int
+
+
+def confidence_interval(
+    values: Tensor,
+    images: Tensor | None = None,
+    classes: Tensor | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Mean of per-map values with a bootstrap confidence interval.
+
+    Args:
+        values: float `(B,)`; NaN where undefined.
+        images: int `(B,)`, which image each map belongs to; None if each has its own.
+        classes: int `(B,)`; if given, the mean is the unweighted mean over classes (as in the pointing game).
+        level: of confidence, in (0, 1).
+        resamples: number of resampled data sets.
+        seed: of the resampling; the global random state is not used.
+
+    Raises:
+        ValueError: if shapes disagree or an option is out of range.
+    """
+    _validate(values, images, classes, level, resamples)
+    return _interval(*_resampled(values, images, classes, resamples, seed), level)
+
+
+def compare(
+    first: Tensor,
+    second: Tensor,
+    images: Tensor | None = None,
+    classes: Tensor | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Paired comparison of two methods' per-map values on the same maps.
+
+    Args:
+        first: float `(B,)`; NaN where undefined. A map counts only where both are defined.
+        second: float `(B,)`, in the same order.
+        images: as in `confidence_interval`.
+        classes: as in `confidence_interval`.
+        level: of confidence, in (0, 1).
+        resamples: number of resampled data sets.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: if shapes disagree or an option is out of range.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"the two methods were scored on different maps: {tuple(first.shape)}, {tuple(second.shape)}")
+    difference = first.detach().double().cpu() - second.detach().double().cpu()
+    _validate(difference, images, classes, level, resamples)
+    mean, means = _resampled(difference, images, classes, resamples, seed)
+    interval = _interval(mean, means, level)
+    maps = int((~difference.isnan()).sum())
+    beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    p_value = min(1.0, max(2 * beyond, 1) / (resamples + 1)) if maps else math.nan
+    return Comparison(interval.mean, interval.low, interval.high, p_value, maps)
+
+
+def _validate(values: Tensor, images: Tensor | None, classes: Tensor | None, level: float, resamples: int) -> None:
+    for name, column in (("values", values), ("images", images), ("classes", classes)):
+        if column is not None and column.shape != (values.numel(),):
+            raise ValueError(f"{name} must be one number per map, ({values.numel()},), got {tuple(column.shape)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
+
+
+def _resampled(
+    values: Tensor, images: Tensor | None, classes: Tensor | None, resamples: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The mean and the means of the resampled data sets, float64 `()` and `(resamples,)`."""
+    values = values.detach().double().cpu()
+    defined = ~values.isnan()
+    values = values[defined]
+    rows, columns = (
+        torch.unique(column.cpu()[defined], return_inverse=True)[1] if column is not None else fallback(len(values))
+        for column, fallback in ((images, torch.arange), (classes, _one_class))
+    )
+    shape = (int(rows.max()) + 1, int(columns.max()) + 1) if len(values) else (0, 1)
+    # Sums by image and class: a resampled data set only weighs images.
+    total, count = (
+        torch.zeros(shape, dtype=torch.float64).index_put_((rows, columns), column, accumulate=True)
+        for column in (values, torch.ones_like(values))
+    )
+    if not len(values):
+        return torch.tensor(math.nan, dtype=torch.float64), torch.full((resamples,), math.nan, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    means = []
+    for start in range(0, resamples, CHUNK):
+        drawn = torch.randint(shape[0], (min(CHUNK, resamples - start), shape[0]), generator=generator)
+        weights = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
+        means.append(((weights @ total) / (weights @ count)).nanmean(1))
+    return (total.sum(0) / count.sum(0)).nanmean(), torch.cat(means)
+
+
+def _one_class(count: int) -> Tensor:
+    return torch.zeros(count, dtype=torch.int64)
+
+
+def _interval(mean: Tensor, means: Tensor, level: float) -> Interval:
+    low, high = torch.quantile(means, means.new_tensor([(1 - level) / 2, (1 + level) / 2])).tolist()
+    return Interval(float(mean), low, high)
