@@ -8,10 +8,14 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 from hedgeseg.data.batch import VOID, Batch, Sample, collate
 from hedgeseg.data.coco import CocoFolder, CocoFolderDataModule
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
+from hedgeseg.data.folder import FolderDataModule
 from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.pet import PetDataModule
+from hedgeseg.data.records import Record, RecordedImages
 from hedgeseg.data.report import LoadReport
 from hedgeseg.data.shapes import Shapes, ShapesDataModule
 from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
+from hedgeseg.data.voc import VocDataModule
 from hedgeseg.data.voc_classes import VOC_CLASSES
 
 __all__ = [
@@ -22,13 +26,18 @@ __all__ = [
     "Batch",
     "CocoFolder",
     "CocoFolderDataModule",
+    "FolderDataModule",
     "ImageDataModule",
     "ImageSubset",
     "LabelledImages",
     "LoadReport",
+    "PetDataModule",
+    "Record",
+    "RecordedImages",
     "Sample",
     "Shapes",
     "ShapesDataModule",
+    "VocDataModule",
     "collate",
     "eval_transform",
     "train_transform",

@@ -39,7 +39,7 @@ TEXTURES: dict[str, Pattern] = {
 """Class name -> which of two colours the point (x, y) has, in units of about 1.3 pixels of a 128 pixel scene."""
 
 _SIDE = 128  # what texture frequencies are tuned for
-_RADII = (0.11, 0.27)  # of the side
+_RADII = (0.14, 0.3)  # of the side
 _OBJECT_COUNTS = (0.15, 0.4, 0.45)  # probability of one, two, three objects
 _REPEATED_CLASS = 0.15  # probability that the last object repeats the first one's class
 _LEAST_VISIBLE = 0.45  # no object is hidden further than this share of its pixels

@@ -1,0 +1,102 @@
+"""Data sets whose annotations are known before the pixels are: a list of records, one per image file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+
+from hedgeseg.data.dataset import LabelledImages, Task
+from hedgeseg.data.images import read_image, read_mask, unreadable
+from hedgeseg.data.report import LoadReport
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image file and what is known about it.
+
+    Attributes:
+        id: name, unique in its data set.
+        image: image file.
+        labels: class indices present, each once.
+        mask: mask file, None if there is none.
+        boxes: x0, y0, x1, y1 in pixels, one per object.
+        box_labels: class index of each box.
+    """
+
+    id: str
+    image: Path
+    labels: tuple[int, ...]
+    mask: Path | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    box_labels: tuple[int, ...] = ()
+
+
+class RecordedImages(LabelledImages):
+    """The records whose image can be read and that have a label.
+
+    Args:
+        name: what warnings and errors call the data set.
+        classes: names; the position is the class index.
+        records: what the annotations say.
+        task: "multilabel" or "multiclass".
+        transform: pipeline over image, mask and boxes.
+        random: whether the pipeline draws.
+        verify: decode every image once to skip and count the broken ones. Without it a broken image stops the run,
+            with its name, when it is met: for published data sets that were checked as an archive.
+
+    Attributes:
+        report: what was found and what was left out; a single warning tells it.
+
+    Raises:
+        ValueError: nothing usable is left, or an id occurs twice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        records: Sequence[Record],
+        task: Task = "multilabel",
+        transform: A.Compose | None = None,
+        random: bool = False,
+        verify: bool = True,
+    ) -> None:
+        broken = unreadable(record.image for record in records) if verify else {}
+        self.report = LoadReport(
+            found=len(records),
+            unreadable={path.name: reason for path, reason in broken.items()},
+            unlabelled=[record.id for record in records if not record.labels and record.image not in broken],
+        )
+        self.report.warn(name)
+        self.records = [record for record in records if record.labels and record.image not in broken]
+        if not self.records:
+            raise ValueError(f"{name} is empty: {self.report}")
+        super().__init__(classes, [record.id for record in self.records], transform, random)
+        if len(set(self.ids)) < len(self.ids):
+            twice = next(name for name in self.ids if self.ids.count(name) > 1)
+            raise ValueError(f"{name}: two images are called {twice!r}; ids must differ, seeds are saved under them")
+        self.task = task
+
+    def image(self, index: int) -> np.ndarray:
+        """The photograph, uint8 (H, W, 3)."""
+        return read_image(self.records[index].image)
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Semantic ids, uint8 (H, W), if the record names a mask file."""
+        path = self.records[index].mask
+        return None if path is None else self.decode_mask(path, index)
+
+    def decode_mask(self, path: Path, index: int) -> np.ndarray:
+        """Turns a mask file into ids; for data sets that write masks otherwise."""
+        return read_mask(path, len(self.classes))
+
+    def labels(self, index: int) -> tuple[int, ...]:
+        """Classes of the record."""
+        return self.records[index].labels
+
+    def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes of the record."""
+        record = self.records[index]
+        return np.array(record.boxes, np.float32).reshape(-1, 4), np.array(record.box_labels, np.int64)

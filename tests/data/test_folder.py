@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from hedgeseg.data import FolderDataModule
+from hedgeseg.data.folder import class_folders, csv_records
+
+
+def picture(path, value=100, size=(20, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    for name in ("cat/a.png", "cat/deep/b.jpg", "ant/a.png", "ant/c.PNG"):
+        picture(tmp_path / "zoo" / name)
+    (tmp_path / "zoo" / "cat" / "notes.txt").write_text("no image")
+    return tmp_path / "zoo"
+
+
+def table(root, text):
+    for i in range(4):
+        picture(root / "images" / f"{i}.png")
+    (root / "labels.csv").write_text(text)
+    return csv_records(root / "labels.csv", root / "images")
+
+
+def test_class_folders(zoo):
+    classes, records = class_folders(zoo)
+    assert classes == ("ant", "cat")
+    assert [(record.id, record.labels) for record in records] == [
+        ("ant__a", (0,)),
+        ("ant__c", (0,)),
+        ("cat__a", (1,)),
+        ("cat__deep__b", (1,)),
+    ]
+
+
+def test_module_over_class_folders_is_multiclass(zoo):
+    module = FolderDataModule(str(zoo), train_fraction=0.5, image_size=16, batch_size=2)
+    assert module.num_classes == 2
+    module.setup()
+    batch = next(iter(module.predict_dataloader()))
+    assert batch["label"].tolist() == [0, 0]
+    assert batch["image"].shape == (2, 3, 16, 16)
+    assert "mask" not in batch
+    assert len(module.train_dataset) == len(module.val_dataset) == 2
+
+
+def test_train_and_val_folders_are_the_split(tmp_path):
+    for name in ("train/x/1.png", "train/y/1.png", "val/x/1.png", "val/y/2.png"):
+        picture(tmp_path / name)
+    module = FolderDataModule(str(tmp_path), image_size=16, predict="val")
+    module.setup()
+    assert module.train_dataset.ids == ["train__x__1", "train__y__1"]
+    assert module.predict_dataset.ids == ["val__x__1", "val__y__2"]
+    (tmp_path / "val" / "z").mkdir()
+    with pytest.raises(ValueError, match=r"differ in their classes: \['z'\]"):
+        FolderDataModule(str(tmp_path)).setup()
+
+
+def test_table_of_class_names(tmp_path):
+    classes, records = table(tmp_path, "image,classes\n0.png,cat\n1.png,dog cat\n2.png,dog;ant\n")
+    assert classes == ("ant", "cat", "dog")
+    assert [record.labels for record in records] == [(1,), (1, 2), (0, 2)]
+
+
+def test_multi_hot_table(tmp_path):
+    classes, records = table(tmp_path, "file,dog,cat\n0.png,0,1\n1.png,1,1\n2.png,0,0\n")
+    assert classes == ("dog", "cat")
+    assert [record.labels for record in records] == [(1,), (0, 1), ()]
+
+
+def test_module_over_a_table_with_masks(tmp_path):
+    table(tmp_path, "image,dog,cat\n0.png,0,1\n1.png,1,1\n2.png,0,0\n3.png,1,0\n")
+    (tmp_path / "masks").mkdir()
+    for i in range(4):
+        mask = np.zeros((20, 30), np.uint8)
+        mask[5:15, 6:18] = 2
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i}.png")
+    module = FolderDataModule(str(tmp_path), csv="labels.csv", task="multilabel", train_fraction=0, image_size=[40, 60])
+    with pytest.warns(UserWarning, match="3 of 4 images used; 1 without a label: 2"):
+        module.setup()
+    batch = next(iter(module.val_dataloader()))
+    assert batch["label"].tolist() == [[0, 1], [1, 1], [1, 0]]
+    expected = np.zeros((40, 60), np.int64)
+    expected[10:30, 12:36] = 2
+    assert np.array_equal(batch["mask"][0].numpy(), expected)
+
+
+def test_corrupt_files_are_named_skipped_and_counted(zoo):
+    (zoo / "cat" / "a.png").write_bytes(b"\x89PNG\r\n")
+    module = FolderDataModule(str(zoo), train_fraction=0, image_size=16)
+    with pytest.warns(UserWarning, match=r"3 of 4 images used; 1 unreadable: a\.png"):
+        module.setup()
+    assert len(module.val_dataset) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "needs a header"),
+        ("0.png,cat\n", "needs a header"),
+        ("image,dog,cat\n0.png,1\n", "line 2: 2 cells, the header has 3"),
+        ("image,dog,cat\n0.png,1,0\n1.png,1,yes\n", "line 3: 'yes' is neither 0 nor 1"),
+    ],
+)
+def test_broken_tables(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        table(tmp_path, text)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere not found"):
+        class_folders(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="has no class folders"):
+        class_folders(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"labels\.csv not found"):
+        csv_records(tmp_path / "labels.csv", tmp_path)
+
+
+def test_several_classes_in_a_multiclass_table(tmp_path):
+    table(tmp_path, "image,classes\n0.png,cat\n1.png,dog cat\n")
+    module = FolderDataModule(str(tmp_path), csv="labels.csv", train_fraction=0, image_size=16)
+    module.setup()
+    with pytest.raises(ValueError, match="image '1' has 2 classes"):
+        module.val_dataset[1]

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from hedgeseg.data import PetDataModule
+from hedgeseg.data.pet import read_pet_list
+
+
+@pytest.fixture
+def pets(tmp_path):
+    root = tmp_path / "oxford-iiit-pet"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations" / "trimaps").mkdir(parents=True)
+    for name in ("Abyssinian_1", "american_bulldog_2", "american_bulldog_3"):
+        Image.fromarray(np.full((20, 30, 3), 80, np.uint8)).save(root / "images" / f"{name}.jpg")
+        trimap = np.full((20, 30), 2, np.uint8)
+        trimap[4:14, 5:25] = 3
+        trimap[6:12, 8:22] = 1
+        Image.fromarray(trimap).save(root / "annotations" / "trimaps" / f"{name}.png")
+    (root / "annotations" / "trainval.txt").write_text("# name class\nAbyssinian_1 1 1 1\namerican_bulldog_2 2 2 1\n")
+    (root / "annotations" / "test.txt").write_text("american_bulldog_3 2 2 1\n")
+    return tmp_path
+
+
+def test_trimap_becomes_mask_and_box(pets):
+    module = PetDataModule(str(pets), image_size=[40, 60])
+    assert module.classes == ("Abyssinian", "american_bulldog")
+    module.setup()
+    batch = next(iter(module.val_dataloader()))
+    assert batch["label"].tolist() == [1]
+    expected = np.zeros((40, 60), np.int64)
+    expected[8:28, 10:50] = 255
+    expected[12:24, 16:44] = 2
+    assert np.array_equal(batch["mask"][0].numpy(), expected)
+    assert batch["boxes"][0].tolist() == [[16, 12, 44, 24]]
+    assert batch["box_labels"][0].tolist() == [1]
+
+
+def test_what_is_not_a_trimap(pets):
+    folder = pets / "oxford-iiit-pet" / "annotations"
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(folder / "trimaps" / "american_bulldog_3.png")
+    module = PetDataModule(str(pets))
+    module.setup()
+    with pytest.raises(ValueError, match=r"american_bulldog_3\.png is not a trimap"):
+        module.val_dataset[0]
+    (folder / "test.txt").write_text("oops\n")
+    with pytest.raises(ValueError, match="line 1: expected"):
+        read_pet_list(folder.parent, "test")
+
+
+def test_missing_archive_says_where_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"images\.tar\.gz and annotations\.tar\.gz from https"):
+        PetDataModule(str(tmp_path)).setup()
