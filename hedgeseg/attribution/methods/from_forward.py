@@ -1,0 +1,100 @@
+"""What the methods that see a model only from outside share: its forward pass, as a function of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.inputs import check_targets
+from hedgeseg.attribution.methods.method import Explanation, Problem
+from hedgeseg.attribution.recording import select_logits
+
+Forward = Callable[[Tensor], Tensor]
+ExplainOne = Callable[[Tensor, Tensor], Tensor]
+
+# Perturbation methods run thousands of rows per image: without a limit of the caller's, this many at a time.
+DEFAULT_ROWS = 32
+
+
+def rows_at_once(problem: Problem) -> int:
+    """How many perturbed images are run together: the caller's `chunk`, or 32."""
+    return DEFAULT_ROWS if problem.rows is None else problem.rows
+
+
+def logits_of(problem: Problem) -> Forward:
+    """The model as a function from images to logits.
+
+    Args:
+        problem: Whose model is run.
+
+    Returns:
+        A function from (n, C, *space) to (n, K), differentiable with respect to the images where gradients are on. It
+        hands the model a copy, so that one that writes into its input changes nothing of the caller's.
+    """
+    model = problem.model
+    # Autograd can't save a tensor that was born in inference mode; such weights are replaced by copies for the call.
+    named = [*model.named_parameters(), *model.named_buffers()]
+    copies = {name: tensor.detach().clone() for name, tensor in named if tensor.is_inference()}
+
+    def forward(images: Tensor) -> Tensor:
+        own = images.clone()
+        returned = torch.func.functional_call(model, copies, (own,)) if copies else model(own)
+        return select_logits(returned, len(images), problem.output)
+
+    return forward
+
+
+def explain_each(problem: Problem, method: str, explain_one: ExplainOne) -> Explanation:
+    """Explain one image after the other, so that none can depend on its batch, to the last bit.
+
+    Args:
+        problem: What is to be explained.
+        method: The method's name, for errors.
+        explain_one: From one image (1, C, *space) and its targets int64 (T,) with T > 0 to maps (T, *space).
+
+    Returns:
+        Maps in the dtype of the problem, and the logits of the batch: one forward pass besides the method's own.
+
+    Raises:
+        ValueError: If a layer was chosen, which such a method does not read.
+        TargetError: If a target is not a class of the model.
+    """
+    refuse_layer(problem, method)
+    logits = logits_of(problem)(problem.images)
+    check_targets(problem.targets.tolist(), logits.shape[1])
+    return Explanation(each_image(problem, explain_one), logits)
+
+
+def each_image(problem: Problem, explain_one: ExplainOne) -> Tensor:
+    """Maps (T, N, *space) of images that are explained one after the other."""
+    shape = (problem.targets.shape[1], len(problem.images), *problem.images.shape[2:])
+    maps = problem.images.new_zeros(shape, dtype=problem.dtype)
+    if problem.targets.shape[1]:
+        for i, targets in enumerate(problem.targets):
+            maps[:, i] = explain_one(problem.images[i : i + 1], targets).to(problem.dtype)
+    return maps
+
+
+def refuse_layer(problem: Problem, method: str) -> None:
+    """Raise if a layer was chosen for a method that reads none.
+
+    Raises:
+        ValueError: Names the layer and the method.
+    """
+    if problem.layer is not None:
+        raise ValueError(
+            f"layer={problem.layer!r}: method {method!r} explains the pixels and reads no layer; leave layer out"
+        )
+
+
+def check_positive(**options: float) -> None:
+    """Raise unless every option is a positive number.
+
+    Raises:
+        ValueError: Names the option and its value.
+    """
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ValueError(f"{name}={value!r}: must be a positive number")

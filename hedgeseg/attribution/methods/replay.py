@@ -1,0 +1,186 @@
+"""A recorded forward pass as a module in which every activation and every max-pooling is a module of its own.
+
+captum's DeepLIFT knows activations by the exact class of their module. In a user's network the same activation may be
+a function call, write in place or serve several times; on the tape it is one operation per use, and here one module.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hedgeseg.attribution.aliasing import view_write
+from hedgeseg.attribution.errors import UnsupportedOpError
+from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.linear import WEIGHTED
+from hedgeseg.attribution.rules.structural import (
+    ACTIVATIONS,
+    AVERAGES,
+    COPIES,
+    MOVES,
+    POINTWISE,
+    PRODUCTS,
+    QUOTIENTS,
+    SUMS,
+    VIEWS,
+)
+from hedgeseg.attribution.tape import Op, Value
+
+aten = torch.ops.aten
+
+_HALF = (torch.float16, torch.bfloat16)
+_LINEAR = WEIGHTED | COPIES | VIEWS | MOVES | AVERAGES | SUMS | PRODUCTS | {aten.cat, view_write}
+_BATCH_NORMS = frozenset(
+    {
+        aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training,
+        aten.cudnn_batch_norm, aten.miopen_batch_norm, aten._batch_norm_no_update,
+    }
+)  # fmt: skip
+_MAX_POOLS = frozenset({aten.max_pool2d_with_indices, aten.max_pool3d_with_indices})
+
+
+class Replay(nn.Module):
+    """The logits as a function of the images, for batches of the recorded size.
+
+    Args:
+        recording: A forward pass.
+        dtype: To compute in; half-precision weights are cast to it.
+
+    Raises:
+        UnsupportedOpError: If an operation is neither linear in what depends on the images, nor pointwise, nor a
+            max-pooling.
+    """
+
+    def __init__(self, recording: Recording, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._recording, self._dtype = recording, dtype
+        self.nonlinear = nn.ModuleDict()
+        self._ops = _leading_to(recording.logits_value)
+        for op in self._ops:
+            if any(v.dtype.is_floating_point for v in op.outputs if v is not None):
+                module = self._module_for(op)
+                if module is not None:
+                    self.nonlinear[str(op.index)] = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, *space)."""
+        computed: dict[Value, Any] = {self._recording.tape.images: images}
+        for op in self._ops:
+            if str(op.index) in self.nonlinear:
+                outputs = (self.nonlinear[str(op.index)](computed[op.inputs[0]]),)
+            else:
+                outputs = op.run(lambda a: computed[a] if isinstance(a, Value) else self._constant(a))
+            computed.update({v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None})
+        return computed[self._recording.logits_value]
+
+    def _module_for(self, op: Op) -> nn.Module | None:
+        """The module that stands for an operation, None for a linear one."""
+        operands = set(op.inputs)
+        alone = len(operands) == 1 and op.inputs[0].dtype.is_floating_point
+        if op.packet in _MAX_POOLS and alone:
+            return Windows(op)
+        if op.packet in (aten.relu, aten.relu_):
+            return nn.ReLU()
+        if op.packet in ACTIVATIONS | POINTWISE and alone:
+            return self._pointwise(op)
+        if op.packet in PRODUCTS and alone and len(op.inputs) == 2:
+            return self._pointwise(op)  # a square
+        if op.packet in QUOTIENTS and alone:
+            return None if op.inputs == [op.args[0]] else self._pointwise(op)
+        additive = op.packet in COPIES | SUMS | MOVES | {aten.cat, view_write}
+        if op.packet in _LINEAR and (alone or additive) and all(v.dtype.is_floating_point for v in operands):
+            return None
+        if op.packet in _BATCH_NORMS and alone and not _uses_batch(op):
+            return None
+        raise UnsupportedOpError(
+            f"deep_lift has no rescale rule for {op.name} in module {op.module!r} ({len(operands)} of its "
+            "inputs depend on the image): the rule is defined for linear operations, pointwise activations and "
+            "max-pooling. Use method='integrated_gradients', which needs no rules."
+        )
+
+    def _pointwise(self, op: Op) -> nn.Module:
+        # To captum the class is a label for "pointwise: use the rescale rule"; what is computed is the operation.
+        module = nn.Tanh()
+
+        def run(x: Tensor) -> Tensor:
+            return op.run(lambda a: x if isinstance(a, Value) else self._constant(a))[0]
+
+        setattr(module, "forward", run)  # noqa: B010 - of this one object
+        return module
+
+    def _constant(self, argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            argument = argument.detach()
+            if argument.is_inference():
+                argument = argument.clone()  # autograd can't save a tensor that was born in inference mode
+            return argument.to(self._dtype) if argument.dtype in _HALF else argument
+        return self._dtype if argument in _HALF else argument
+
+
+class Windows(nn.Module):
+    """Max-pooling in two steps: the windows laid out side by side, which is linear, and their maxima.
+
+    captum undoes a pooling by `max_unpool`, which keeps only one of several windows that share their maximum; windows
+    that are laid out share nothing.
+
+    Args:
+        op: A recorded max-pooling.
+
+    Raises:
+        UnsupportedOpError: If its windows are dilated.
+    """
+
+    def __init__(self, op: Op) -> None:
+        super().__init__()
+        space = len(op.output.shape) - 2
+        kernel, stride, padding, dilation = (
+            _per_dimension(op.argument(i, name, default), space)
+            for i, name, default in ((1, "kernel_size", ()), (2, "stride", ()), (3, "padding", 0), (4, "dilation", 1))
+        )
+        if any(d != 1 for d in dilation):
+            raise UnsupportedOpError(
+                f"deep_lift has no rule for {op.name} with dilation {dilation} in module {op.module!r}; use "
+                "method='integrated_gradients'"
+            )
+        self.kernel, self.stride, self.padding = kernel, stride or kernel, padding
+        self.output = op.output.shape[2:]
+        self.maxima = nn.MaxPool1d(math.prod(kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (N, C, *space)."""
+        spans = [(n - 1) * s + k for n, s, k in zip(self.output, self.stride, self.kernel, strict=True)]
+        after = [max(0, w - size - p) for w, size, p in zip(spans, x.shape[2:], self.padding, strict=True)]
+        pads = [side for p, a in zip(reversed(self.padding), reversed(after), strict=True) for side in (p, a)]
+        # Below every value, so that the padding never wins; finite, so that differences from the reference are 0.
+        x = nn.functional.pad(x, pads, value=float(x.detach().min()) - 1)
+        for dim, (span, kernel, stride) in enumerate(zip(spans, self.kernel, self.stride, strict=True), start=2):
+            x = x.narrow(dim, 0, span).unfold(dim, kernel, stride)
+        rows = x.reshape(x.shape[0], -1, math.prod(self.kernel))
+        return self.maxima(rows).view(x.shape[0], x.shape[1], *self.output)
+
+
+def _leading_to(value: Value) -> list[Op]:
+    """The operations that a value depends on, in order."""
+    found: set[Op] = set()
+    todo = [value]
+    while todo:
+        op = todo.pop().producer
+        if op is not None and op not in found:
+            found.add(op)
+            todo.extend(op.inputs)
+    return sorted(found, key=lambda op: op.index)
+
+
+def _per_dimension(argument: Any, dimensions: int) -> tuple[int, ...]:
+    values = (argument,) if isinstance(argument, int) else tuple(argument)
+    return values * dimensions if len(values) == 1 else values
+
+
+def _uses_batch(op: Op) -> bool:
+    """Whether a batch norm normalises by the statistics of the batch itself."""
+    if op.packet in (aten._native_batch_norm_legit_no_training, aten._batch_norm_no_update):
+        return False
+    return bool(op.argument(5, "training", False)) or not isinstance(op.argument(3, "running_mean"), Tensor)
