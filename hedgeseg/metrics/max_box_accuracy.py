@@ -63,10 +63,22 @@ def best_overlaps(maps: Tensor, boxes: Sequence[Tensor], thresholds: int = 100) 
 
 
 def _proposals(image: np.ndarray, cut: int) -> np.ndarray:
-    # RETR_TREE also returns the contours of holes, as the published protocol does.
-    contours = cv2.findContours((image > cut).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[-2]
-    rectangles = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.float64).reshape(-1, 4)
-    return np.concatenate([rectangles[:, :2], rectangles[:, :2] + rectangles[:, 2:]], 1)
+    """Boxes around all contours, float64 `(n, 4)` xyxy: of the components, and of their holes as published.
+
+    Equal to the bounding boxes of findContours(RETR_TREE), which takes seconds on a grainy map.
+    """
+    strong = (image > cut).astype(np.uint8)
+    outer = _component_boxes(strong, 8)
+    # A hole is a component of the rest that does not reach the frame; its contour runs on the pixels around it.
+    rest = _component_boxes(1 - strong, 4)
+    height, width = image.shape
+    inside = (rest[:, :2] > 0).all(1) & (rest[:, 2] < width) & (rest[:, 3] < height)
+    return np.concatenate([outer, rest[inside] + (-1, -1, 1, 1)])
+
+
+def _component_boxes(binary: np.ndarray, connectivity: int) -> np.ndarray:
+    stats = cv2.connectedComponentsWithStats(binary, connectivity=connectivity)[2][1:, :4].astype(np.float64)
+    return np.concatenate([stats[:, :2], stats[:, :2] + stats[:, 2:]], 1)
 
 
 def _overlap(proposals: np.ndarray, true: np.ndarray) -> float:

@@ -58,15 +58,14 @@ def min_max(maps: Tensor, valid: Tensor, low: Tensor | None = None, high: Tensor
     return scaled.masked_fill(~(top > bottom), torch.nan)
 
 
-def _percentile(maps: Tensor, valid: Tensor, quantile: float) -> Tensor:
-    """Linearly interpolated quantile of each map's valid pixels, `(B,)`; torch.quantile takes no mask."""
+def _percentiles(maps: Tensor, valid: Tensor, quantiles: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Linearly interpolated quantiles of each map's valid pixels, `(B,)` each; torch.quantile takes no mask."""
     ordered = maps.masked_fill(~valid, torch.inf).flatten(1).sort(1).values
-    position = quantile * (valid.flatten(1).sum(1) - 1).clamp(min=0).to(maps.dtype)
-    below = position.floor()
-    last = ordered.shape[1] - 1
-    low = ordered.gather(1, below.long()[:, None])[:, 0]
-    high = ordered.gather(1, position.ceil().long().clamp(max=last)[:, None])[:, 0]
-    return torch.lerp(low, high, position - below)
+    last = (valid.flatten(1).sum(1, keepdim=True) - 1).clamp(min=0)
+    position = last * torch.tensor(quantiles, dtype=maps.dtype, device=maps.device)
+    below, above = ordered.gather(1, position.long()), ordered.gather(1, position.ceil().long())
+    bounds = torch.lerp(below, above, position.frac())
+    return bounds[:, 0], bounds[:, 1]
 
 
 def _means(scaled: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
@@ -87,7 +86,7 @@ def _ratio(scaled: Tensor, pairs: Pairs) -> Tensor:
 def _per_map(pairs: Pairs) -> dict[str, Tensor]:
     maps, valid = pairs.maps, pairs.valid
     plain = min_max(maps, valid)
-    clipped = min_max(maps, valid, _percentile(maps, valid, CLIP[0]), _percentile(maps, valid, CLIP[1]))
+    clipped = min_max(maps, valid, *_percentiles(maps, valid, CLIP))
     outside, inside = _means(plain, pairs)
     return {
         "outside_inside_ratio": _ratio(plain, pairs),

@@ -22,8 +22,9 @@ def iou(first, second):
     return (grid[0] & grid[1]).sum() / (grid[0] | grid[1]).sum()
 
 
-def test_overlaps_equal_a_loop_over_thresholds_and_boxes():
-    maps = smooth_maps()
+@pytest.mark.parametrize("grain", [0.0, 0.1])
+def test_overlaps_equal_a_loop_over_thresholds_and_contours(grain):
+    maps = smooth_maps() + grain * torch.randn(4, 32, 32, generator=torch.Generator().manual_seed(0))
     boxes = [torch.tensor([[3.0, 4, 20, 22]]), torch.tensor([[0.0, 0, 9, 9], [10, 12, 30, 31]])] * 2
     values = best_overlaps(maps, boxes, thresholds=20)
     for image, saliency in enumerate(maps.numpy()):
