@@ -253,7 +253,7 @@ class HedgeCallback(Callback):
                 logged[f"{self.prefix}/{name}{suffix}"] = value
         if trainer.state.fn != "predict":  # where Lightning logs nothing
             for name, value in logged.items():
-                module.log(name, value, batch_size=1, sync_dist=trainer.world_size > 1)
+                module.log(name, value, batch_size=1, sync_dist=trainer.world_size > 1, add_dataloader_idx=False)
         return logged
 
     def _show(
