@@ -15,6 +15,7 @@ from torch import nn
 from hedgeseg.models.small_cnn import SmallCNN
 
 _OWN = {"small_cnn": SmallCNN}
+_TIMM = "timm/"
 _PREFIXES = ("network.", "module.", "_orig_mod.")
 _NAMED = 5
 
@@ -27,7 +28,7 @@ def build_network(arch: str, num_outputs: int, weights: str | None = None) -> nn
     explained.
 
     Args:
-        arch: name of a torchvision classification architecture, or "small_cnn".
+        arch: name of a torchvision classification architecture, "timm/<name>" with the extra `timm`, or "small_cnn".
         num_outputs: number of logits.
         weights: torchvision's name of a set of weights ("DEFAULT", "IMAGENET1K_V1"), or the path of a state dict or a
             Lightning checkpoint. None initialises at random.
@@ -35,6 +36,7 @@ def build_network(arch: str, num_outputs: int, weights: str | None = None) -> nn
     Raises:
         ValueError: unknown architecture, or weights that do not fit it (names the missing, unexpected and misshapen
             entries).
+        ImportError: a timm architecture without timm.
         FileNotFoundError: `weights` is neither one of torchvision's names nor a file.
         ConnectionError: torchvision's weights could not be downloaded.
     """
@@ -58,7 +60,7 @@ def build_network(arch: str, num_outputs: int, weights: str | None = None) -> nn
 
 def read_state(arch: str, weights: str) -> dict[str, torch.Tensor]:
     """Reads a state dict by torchvision's name or from a file, without running code that the file may hold."""
-    named = {} if arch in _OWN else torchvision.models.get_model_weights(arch).__members__
+    named = _named_weights(arch)
     if weights in named:
         try:
             return dict(named[weights].get_state_dict(progress=True, check_hash=True))
@@ -106,18 +108,41 @@ def replace_head(network: nn.Module, num_outputs: int) -> None:
 
 
 def _check_name(arch: str) -> None:
+    if arch.startswith(_TIMM):
+        timm = _timm(arch)
+        if not timm.is_model(arch.removeprefix(_TIMM)):
+            near = timm.list_models(f"*{arch.removeprefix(_TIMM)[:6]}*")[:_NAMED]
+            raise ValueError(f"unknown architecture {arch!r} in timm {timm.__version__}; near are {near}")
+        return
     known = [*_OWN, *torchvision.models.list_models(module=torchvision.models)]
     if arch not in known:
-        raise ValueError(f"unknown architecture {arch!r}; known are {', '.join(known)}")
+        raise ValueError(f"unknown architecture {arch!r}; known are {', '.join(known)}, and timm/<name>")
 
 
 def _make(arch: str, num_outputs: int) -> nn.Module:
     if arch in _OWN:
         return _OWN[arch](num_outputs)
+    if arch.startswith(_TIMM):
+        return _timm(arch).create_model(arch.removeprefix(_TIMM), pretrained=False, num_classes=num_outputs)
     options: dict[str, Any] = {}
     if arch in ("inception_v3", "googlenet"):
         options = {"aux_logits": False, "transform_input": False, "init_weights": False}
     return torchvision.models.get_model(arch, weights=None, num_classes=num_outputs, **options)
+
+
+def _named_weights(arch: str) -> Mapping[str, Any]:
+    """Torchvision's weights of an architecture by name; timm's and the project's own networks take files alone."""
+    if arch in _OWN or arch.startswith(_TIMM):
+        return {}
+    return torchvision.models.get_model_weights(arch).__members__
+
+
+def _timm(arch: str) -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError(f"{arch!r} needs timm: pip install 'hedgeseg[timm]'") from error
+    return timm
 
 
 def _load(network: nn.Module, state: dict[str, torch.Tensor], arch: str, weights: str) -> None:

@@ -1,7 +1,7 @@
 """The classifier that is trained, watched and explained."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,7 +14,9 @@ from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePre
 from hedgeseg.data.batch import Batch
 from hedgeseg.data.voc_classes import VOC_CLASSES
 from hedgeseg.models.architectures import build_network
+from hedgeseg.models.freezing import frozen_modules
 from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
+from hedgeseg.models.losses import MULTILABEL_LOSSES
 
 _IMAGENET_OUTPUTS = 1000
 
@@ -27,17 +29,20 @@ class Classifier(LightningModule):
 
     Args:
         num_classes: number of classes, background not counted.
-        arch: name of a torchvision classification architecture, or "small_cnn".
+        arch: name of a torchvision classification architecture, "timm/<name>", or "small_cnn".
         weights: torchvision's name of the weights, or the path of a state dict or checkpoint; None starts at random.
         task: "multilabel" for multi-hot labels, "multiclass" for one class index per image.
         groups: JSON file `{class: [ImageNet indices]}`: the network keeps its 1000 ImageNet logits and gives the
             classes' logits as their log-sum-exp; a class without indices is never predicted.
         classes: names of the classes in their order, needed with `groups` unless they are VOC's.
+        loss: of multi-label training: "bce", "soft_margin" (the same under another name) or "focal".
+        freeze: names of modules of the network that keep their weights and batch norm statistics, such as "features.0".
         lr: largest learning rate of the one-cycle schedule.
         weight_decay: of AdamW.
 
     Raises:
-        ValueError: unknown architecture or task, weights that do not fit, groups that do not fit the classes.
+        ValueError: unknown architecture, task, loss or frozen module, weights that do not fit, groups that do not fit
+            the classes.
         FileNotFoundError: weights or groups file missing.
     """
 
@@ -49,6 +54,8 @@ class Classifier(LightningModule):
         task: Literal["multilabel", "multiclass"] = "multilabel",
         groups: str | None = None,
         classes: list[str] | None = None,
+        loss: Literal["bce", "soft_margin", "focal"] = "bce",
+        freeze: list[str] | None = None,
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
     ) -> None:
@@ -57,18 +64,29 @@ class Classifier(LightningModule):
             raise ValueError(f"{len(classes)} class names for num_classes={num_classes}")
         if task not in ("multilabel", "multiclass"):
             raise ValueError(f"task must be 'multilabel' or 'multiclass', got {task!r}")
+        if loss not in MULTILABEL_LOSSES:
+            raise ValueError(f"loss must be one of {sorted(MULTILABEL_LOSSES)}, got {loss!r}")
         self.save_hyperparameters()
         self.num_classes = num_classes
         self.task = task
         self.lr = lr
         self.weight_decay = weight_decay
+        self.loss = loss
         self.network = _network(arch, num_classes, weights, groups, classes)
+        self._frozen = frozen_modules(self.network, freeze or [])
         self.val_metric = self._metric()
         self.test_metric = self._metric()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, K) of normalised images (N, 3, H, W)."""
         return self.network(images)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches to training or evaluation; frozen modules stay in evaluation."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch."""
@@ -90,7 +108,11 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under a one-cycle schedule over the whole training."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(
+            [parameter for parameter in self.parameters() if parameter.requires_grad],
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+        )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -111,7 +133,7 @@ class Classifier(LightningModule):
                 f"num_classes={self.num_classes} or task does not match the data"
             )
         if self.task == "multilabel":
-            return F.binary_cross_entropy_with_logits(logits, label)
+            return MULTILABEL_LOSSES[self.loss](logits, label)
         return F.cross_entropy(logits, label)
 
     def _metric(self) -> Metric:

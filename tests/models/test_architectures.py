@@ -1,3 +1,4 @@
+import sys
 import warnings
 from urllib.error import URLError
 
@@ -116,3 +117,17 @@ def test_imagenet_weights(shared):
         warnings.simplefilter("error")
         network = build_network("squeezenet1_0", 1000, str(shared / "data" / "weights" / "squeezenet1_0.pth"))
     assert isinstance(network, nn.Module)
+
+
+def test_timm_architectures():
+    pytest.importorskip("timm")
+    network = build_network("timm/resnet18", 3).eval()
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+    with pytest.raises(ValueError, match=r"unknown architecture 'timm/resnet19'.*near are \['.*resnet"):
+        build_network("timm/resnet19", 3)
+
+
+def test_timm_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ImportError, match=r"needs timm: pip install 'hedgeseg\[timm\]'"):
+        build_network("timm/resnet18", 3)

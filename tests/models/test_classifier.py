@@ -3,10 +3,12 @@ import json
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.nn import functional as F
 
 from hedgeseg.data import ShapesDataModule
 from hedgeseg.models import Classifier, GroupedLogits
+from hedgeseg.models.losses import focal_loss
 
 
 def trainer(**more):
@@ -99,3 +101,27 @@ def test_checkpoint_comes_back(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     reused = Classifier(6, weights=str(tmp_path / "last.ckpt"))
     assert torch.equal(reused.network.classifier.weight, model.network.classifier.weight)
+
+
+def test_the_loss_is_the_one_asked_for():
+    label = torch.tensor([[1.0, 0, 1], [0, 0, 0]])
+    given = batch(label)
+    model = Classifier(3, loss="focal").eval()
+    model.log = lambda *args, **kwargs: None
+    assert torch.allclose(model.training_step(given, 0), focal_loss(model(given["image"]), label))
+    with pytest.raises(ValueError, match="loss must be one of"):
+        Classifier(3, loss="hinge")
+
+
+def test_frozen_layers_do_not_move_in_training():
+    model = Classifier(6, freeze=["features.0"])
+    before = {name: value.clone() for name, value in model.network.named_parameters()}
+    trainer(max_epochs=1, limit_val_batches=0).fit(model, shapes())
+    moved = {name for name, value in model.network.named_parameters() if not torch.equal(value, before[name])}
+    assert "features.0.weight" not in moved
+    assert "features.4.weight" in moved
+
+
+def test_averaged_weights_come_from_lightnings_callback():
+    averaging = EMAWeightAveraging(decay=0.5)
+    trainer(max_epochs=1, callbacks=[averaging]).fit(Classifier(6), shapes())

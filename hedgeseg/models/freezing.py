@@ -1,0 +1,29 @@
+"""Keeping parts of a network as they are while the rest is trained."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from torch import nn
+
+
+def frozen_modules(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """Stops the gradient of the named modules' parameters and returns the modules.
+
+    Their batch norms must also be kept in evaluation mode, which a caller does whenever it switches to training.
+
+    Args:
+        network: holds the modules.
+        names: names of modules as `named_modules` gives them, such as "features.0" or "layer1".
+
+    Raises:
+        ValueError: an unknown name (lists the nearest ones).
+    """
+    known = dict(network.named_modules())
+    for name in names:
+        if not name or name not in known:
+            near = get_close_matches(name, known, n=5, cutoff=0.3)
+            raise ValueError(f"cannot freeze {name!r}: the network has no such module; near are {near}")
+    modules = [known[name] for name in names]
+    for module in modules:
+        module.requires_grad_(False)
+    return modules
