@@ -20,7 +20,7 @@ from hedgeseg.seeds.fusion import Fusion, fuse, normalise
 from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
 from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
 from hedgeseg.seeds.picture import picture_for
-from hedgeseg.seeds.refine import Refine, as_refiner
+from hedgeseg.seeds.refine import Refine, as_refiner, refined
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.smoothing import smooth
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
@@ -48,6 +48,7 @@ class SeedGenerator:
         merge: how views are merged: `"sum"`, `"max"` or `"mean"`.
         fuse: how several methods are fused: `"product"`, `"max"` or `"mean"`.
         smoothing: sigma of the Gaussian as a fraction of the long side of the image; 0 turns it off.
+        refine_side: longest side in pixels at which a refiner works; of larger seeds it sees a smaller copy.
         mean: per channel, what the image was normalised with; used to show the refiner a picture.
         std: see `mean`.
         **method_options: go to `hedgeseg.attribution.attribute`; with several methods, `hedge={"gamma": 2.0}`.
@@ -68,6 +69,7 @@ class SeedGenerator:
         merge: Merge = "sum",
         fuse: Fusion = "product",
         smoothing: float = 0.015,
+        refine_side: int = 1024,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         **method_options: Any,
@@ -76,6 +78,8 @@ class SeedGenerator:
             raise ValueError(f"scales must be one or more positive factors such as (0.5, 1.0, 1.5), got {scales}")
         if not 0 <= smoothing < 0.5:
             raise ValueError(f"smoothing is a fraction of the long side, such as 0.015, got {smoothing}")
+        if refine_side < 1:
+            raise ValueError(f"refine_side is a number of pixels such as 1024, got {refine_side}")
         if merge not in ("sum", "max", "mean"):
             raise ValueError(f"maps can be merged by sum, max or mean, not {merge!r}")
         if fuse not in ("product", "max", "mean"):
@@ -89,6 +93,7 @@ class SeedGenerator:
         self.merge = merge
         self.fuse = fuse
         self.smoothing = smoothing
+        self.refine_side = refine_side
         self.mean = tuple(mean)
         self.std = tuple(std)
 
@@ -124,7 +129,7 @@ class SeedGenerator:
         levels = [calibrate(scores, level) for level in self.background.levels(scores)]
         if self.refiner is not None:
             shown = picture_for(picture, image, size, self.mean, self.std)
-            levels = [self.refiner(shown, probabilities) for probabilities in levels]
+            levels = [refined(self.refiner, shown, probabilities, self.refine_side) for probabilities in levels]
             # The lower level of a band keeps more of the object; its posterior is the score of a refined seed.
             scores = levels[0][1:].clamp(0, 1)
         return Seed(scores, indices, cut(levels, indices), margin(levels[0]))
@@ -140,6 +145,7 @@ class SeedGenerator:
             "merge": self.merge,
             "fuse": self.fuse,
             "smoothing": self.smoothing,
+            "refine_side": self.refine_side,
             "mean": list(self.mean),
             "std": list(self.std),
         }

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hedgeseg.attribution import attribute
+
 MapFunction = Callable[[nn.Module, Tensor, list[list[int]]], Tensor]
 """(model, images (N, C, H, W), N lists of T classes) -> maps (N, T, h, w), signed or not."""
 
@@ -30,9 +32,12 @@ class MapSource:
 
     def __call__(self, model: nn.Module, images: Tensor, targets: list[list[int]]) -> Tensor:
         """Signed maps (N, T, H, W) of every target of every image, in one call of the engine."""
-        from hedgeseg.attribution import attribute
+        return self.explain(model, images, targets)[0]
 
-        return attribute(model, images, targets, method=self.method, **self.options).maps
+    def explain(self, model: nn.Module, images: Tensor, targets: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Signed maps (N, T, H, W) and the logits (N, classes) they explain."""
+        result = attribute(model, images, targets, method=self.method, **self.options)
+        return result.maps, result.logits
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+FINEST = 6.0
+"""Sigma in pixels that a blur keeps when it works on a smaller copy."""
+
 
 def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     """Blur the last two dimensions with a Gaussian, without darkening the border.
@@ -33,6 +36,8 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
         raise ValueError(f"sigma must be a number of pixels >= 0, got {sigma}")
     if sigma == 0 or maps.numel() == 0:
         return maps
+    if sigma >= 2 * FINEST:
+        return _blur_reduced(maps, sigma)
     radius = max(1, math.ceil(4 * sigma))
     offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
@@ -41,6 +46,16 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     flat = maps.reshape(-1, 1, height, width)
     blurred = _convolve(flat, kernel) / _convolve(torch.ones_like(flat[:1]), kernel)
     return blurred.reshape(maps.shape)
+
+
+def _blur_reduced(maps: Tensor, sigma: float) -> Tensor:
+    """Blur a smaller copy: what is this wide holds no detail that the copy lacks, and costs less by sigma squared."""
+    factor = math.floor(sigma / FINEST)
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(-1, 1, height, width)
+    small = F.interpolate(flat, size=(max(1, height // factor), max(1, width // factor)), mode="area")
+    blurred = gaussian_blur(small, sigma / factor)
+    return F.interpolate(blurred, size=(height, width), mode="bilinear", align_corners=False).reshape(maps.shape)
 
 
 def smooth(maps: Tensor, fraction: float) -> Tensor:

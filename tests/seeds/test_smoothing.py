@@ -31,3 +31,13 @@ def test_each_map_is_blurred_alone():
 def test_sigma_is_checked():
     with pytest.raises(ValueError, match="sigma"):
         gaussian_blur(torch.rand(2, 2), -1.0)
+
+
+def test_a_wide_blur_of_a_large_map_is_the_same_blur():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    maps = torch.rand(1, 300, 330, generator=torch.Generator().manual_seed(0))
+    maps[0, 100:160, 80:200] += 3
+    expected = torch.from_numpy(ndimage.gaussian_filter(maps[0].numpy(), 20.0, mode="reflect"))
+    inside = (slice(80, -80), slice(80, -80))
+    assert torch.allclose(gaussian_blur(maps, 20.0)[0][inside], expected[inside], atol=0.05)
+    assert torch.allclose(gaussian_blur(torch.ones(1, 300, 330), 20.0), torch.ones(1, 300, 330), atol=1e-5)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hedgeseg.seeds.refine.crf import dense_crf
@@ -53,6 +55,26 @@ def as_refiner(refine: Refine) -> Refiner | None:
         return probabilities
 
     return run
+
+
+def refined(refiner: Refiner, picture: Tensor, probabilities: Tensor, longest: int) -> Tensor:
+    """Apply a refiner, on smaller copies if a side exceeds `longest`: its cost and memory then stop growing.
+
+    Args:
+        refiner: what to apply.
+        picture: uint8 (H, W, 3).
+        probabilities: float (L, H, W).
+        longest: side in pixels.
+    """
+    height, width = probabilities.shape[1:]
+    shrink = longest / max(height, width)
+    if shrink >= 1:
+        return refiner(picture, probabilities)
+    size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+    small_picture = F.interpolate(picture.permute(2, 0, 1)[None].float(), size=size, mode="area")[0]
+    small = F.interpolate(probabilities[None], size=size, mode="area")[0]
+    answer = refiner(small_picture.round().to(torch.uint8).permute(1, 2, 0).contiguous(), small)
+    return F.interpolate(answer[None], size=(height, width), mode="bilinear", align_corners=False)[0]
 
 
 def _functions(step: Step) -> list[Refiner]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from hedgeseg.seeds import dense_crf, guided_filter
-from hedgeseg.seeds.refine import REFINERS, as_refiner
+from hedgeseg.seeds.refine import REFINERS, as_refiner, refined
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (16, 18, 3), dtype=np.uint8)
 
@@ -36,3 +36,20 @@ def test_mistakes_are_named():
         as_refiner("crff")
     with pytest.raises(TypeError, match="a refiner is"):
         as_refiner([3])
+
+
+def test_large_seeds_are_refined_on_a_smaller_copy():
+    seen = {}
+
+    def look(image, p):
+        seen["size"] = tuple(p.shape[1:])
+        assert image.dtype == torch.uint8
+        assert tuple(image.shape[:2]) == seen["size"]
+        return p
+
+    picture = torch.zeros(40, 80, 3, dtype=torch.uint8)
+    values = torch.full((2, 40, 80), 0.5)
+    assert refined(look, picture, values, 20).shape == (2, 40, 80)
+    assert seen["size"] == (10, 20)
+    assert torch.equal(refined(look, picture, values, 80), values)
+    assert seen["size"] == (40, 80)
