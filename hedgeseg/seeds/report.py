@@ -1,0 +1,197 @@
+"""A folder of seeds at a glance: one HTML file that needs nothing beside it.
+
+With true masks it holds the scores, the curve over backgrounds and a table of classes; without, what can be told
+without them. Either way the seeds that look most wrong come first, as pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from hedgeseg.seeds.agreement import Suspicion, suspicion
+from hedgeseg.seeds.formats import has_seed, read_seed
+from hedgeseg.seeds.formats.files import replacing
+from hedgeseg.seeds.score import MaskedImages, SeedScore
+from hedgeseg.seeds.seed import Seed
+from hedgeseg.seeds.table import COLUMNS
+from hedgeseg.visual import Picture, colour_mask, contact_sheet
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;color:#222}"
+    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
+    "td:first-child,th:first-child{text-align:left}img{max-width:100%}"
+)
+
+
+class PicturedImages(MaskedImages, Protocol):
+    """A data set that shows its images."""
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8 (H, W, 3)."""
+        ...
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    dataset: PicturedImages,
+    *,
+    title: str = "Seeds",
+    worst: int = 12,
+    detection: bool = True,
+) -> Path:
+    """Write the report of a folder of seeds; returns the path.
+
+    Args:
+        path: the HTML file.
+        folder: seeds written by `write_seed`.
+        dataset: images, ids, classes and, if there are any, true masks.
+        title: heading of the page.
+        worst: how many suspicious images are shown.
+        detection: also compute detection mAP.
+
+    Raises:
+        ValueError: the folder holds no seed of this data set.
+    """
+    score = SeedScore(dataset.classes, detection=detection)
+    suspects: list[tuple[float, int, Suspicion]] = []
+    missing = 0
+    for index, identifier in enumerate(dataset.ids):
+        if not has_seed(folder, identifier):
+            missing += 1
+            continue
+        seed = read_seed(folder, identifier)
+        judged = suspicion(seed)
+        suspects.append((-judged.total, index, judged))
+        truth = dataset.mask(index)
+        if truth is not None:
+            score.update(seed, truth)
+    if not suspects:
+        raise ValueError(f"{os.fspath(folder)} holds no seed of the {len(dataset.ids)} images of this data set")
+    parts = [f"<p>{len(suspects)} seeds; {missing} images of the data set have none.</p>"]
+    if score.counts:
+        scores = score.compute()
+        curve = {name: values for name, values in score.curve.compute().items() if values.ndim == 1}
+        parts += [_headline(scores), _picture(curve_picture(curve)), _classes(scores)]
+    parts.append(_outline([judged for _, _, judged in suspects]))
+    if worst > 0:
+        parts.append(_picture(_sheet(folder, dataset, sorted(suspects)[:worst])))
+    page = _page(title, parts)
+    target = Path(path)
+    with replacing(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return target
+
+
+def curve_picture(curve: Mapping[str, Tensor]) -> Picture:
+    """Draw mean IoU, precision, recall and foreground over the background threshold.
+
+    Args:
+        curve: what `SeedCurve.compute` returns.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    figure = Figure(figsize=(7, 3.5), dpi=120, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    thresholds = curve["thresholds"].numpy()
+    shown = {"miou": "mean IoU", "precision": "precision", "recall": "recall", "coverage": "share of foreground"}
+    for key, label in shown.items():
+        axes.plot(thresholds, curve[key].numpy(), label=label, linewidth=2.5 if key == "miou" else 1.2)
+    axes.set(xlabel="background threshold", xlim=(0, 1), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def seed_panels(image: np.ndarray, seed: Seed, truth: np.ndarray | None) -> list[Picture]:
+    """Image, strongest score, pseudo-mask and, if there is one, true mask, side by side."""
+    strongest = seed.scores.amax(0) if len(seed.classes) else torch.zeros(seed.size)
+    grey = (strongest * 255).round().to(torch.uint8).numpy()
+    panels = [image, np.repeat(grey[..., None], 3, axis=2), colour_mask(seed.mask.numpy(), image)]
+    return panels if truth is None else [*panels, colour_mask(truth, image)]
+
+
+def _sheet(
+    folder: str | os.PathLike[str], dataset: PicturedImages, suspects: list[tuple[float, int, Suspicion]]
+) -> Picture:
+    rows, captions = [], []
+    for _, index, judged in suspects:
+        seed = read_seed(folder, dataset.ids[index])
+        panels = seed_panels(dataset.image(index), seed, dataset.mask(index))
+        rows.append([_thumbnail(panel) for panel in panels])
+        names = ", ".join(dataset.classes[c] for c in seed.classes.tolist()) or "no class"
+        why = ", ".join(f"{name} {value:.2f}" for name, value in vars(judged).items() if value > 0)
+        captions.append(f"{dataset.ids[index]}: {names} ({why or 'nothing suspicious'})")
+    return contact_sheet(rows, columns=("image", "strongest score", "seed", "true mask"), rows=captions)
+
+
+def _thumbnail(panel: Picture, height: int = 160) -> Picture:
+    width = max(1, round(panel.shape[1] * height / panel.shape[0]))
+    return np.asarray(Image.fromarray(panel).resize((width, height)))
+
+
+def _headline(scores: Mapping[str, Any]) -> str:
+    rows = [[COLUMNS[key], _number(scores[key])] for key in COLUMNS if key in scores]
+    interval = f"{_number(scores['miou_low'])} to {_number(scores['miou_high'])}"
+    rows.insert(1, ["mIoU, 95 % interval over images", interval])
+    note = "<p>The best mIoU takes its threshold from the true masks; the mIoU is that of the masks as they are.</p>"
+    return "<h2>Scores</h2>" + _table(["", f"{scores['images']} images"], rows) + note
+
+
+def _classes(scores: Mapping[str, Any]) -> str:
+    rows = [
+        [name, *(_number(row[key]) for key in ("iou", "precision", "recall"))]
+        for name, row in scores["per_class"].items()
+        if row["iou"] == row["iou"]
+    ]
+    return "<h2>Classes</h2>" + _table(["class", "IoU", "precision", "recall"], rows)
+
+
+def _outline(judged: list[Suspicion]) -> str:
+    names = {
+        "vanished": "classes that the mask does not show",
+        "doubt": "doubt inside the foreground",
+        "extreme": "implausible area",
+        "unsure": "share of 255",
+    }
+    rows = [[text, _number(float(np.mean([getattr(one, name) for one in judged])))] for name, text in names.items()]
+    return "<h2>Without true masks</h2>" + _table(["", "mean over images"], rows) + "<h2>Most suspicious first</h2>"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    def line(cells: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return "<table>" + line(header, "th") + "".join(line(row, "td") for row in rows) + "</table>"
+
+
+def _picture(picture: Picture) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
+
+
+def _page(title: str, parts: list[str]) -> str:
+    name = html.escape(title)
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style>'
+    return head + f"<h1>{name}</h1>" + "\n".join(parts) + "</html>\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "-"

@@ -1,0 +1,61 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from hedgeseg.seeds import Seed, write_seed
+from hedgeseg.seeds.report import seed_panels, write_report
+
+
+class Images:
+    classes = ("cat", "<b>dog</b>")
+    ids = ("good", "bad", "none")
+
+    def image(self, index):
+        return np.full((20, 30, 3), 90, np.uint8)
+
+    def mask(self, index):
+        mask = np.zeros((20, 30), np.uint8)
+        mask[5:15, 5:20] = 1 + index % 2
+        return mask
+
+
+class Unmasked(Images):
+    def mask(self, index):
+        return None
+
+
+@pytest.fixture
+def folder(tmp_path):
+    good = torch.from_numpy(Images().mask(0))
+    write_seed(tmp_path / "seeds", "good", Seed((good == 1)[None].float(), [0], good, torch.ones(20, 30)))
+    blank = torch.zeros(20, 30, dtype=torch.uint8)
+    write_seed(tmp_path / "seeds", "bad", Seed(torch.zeros(1, 20, 30), [1], blank, torch.ones(20, 30)))
+    return tmp_path / "seeds"
+
+
+def test_one_file_holds_everything(folder, tmp_path):
+    page = write_report(tmp_path / "report.html", folder, Images(), title="a < b").read_text()
+    assert "2 seeds; 1 images of the data set have none" in page
+    assert "a &lt; b" in page
+    assert "&lt;b&gt;dog&lt;/b&gt;" in page
+    assert len(re.findall(r"data:image/png;base64,", page)) == 2
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def test_without_true_masks_it_says_what_it_can(folder, tmp_path):
+    page = write_report(tmp_path / "report.html", folder, Unmasked()).read_text()
+    assert "Without true masks" in page
+    assert "mIoU" not in page
+
+
+def test_panels_show_the_true_mask_where_there_is_one():
+    blank = Seed(torch.zeros(0, 20, 30), [], torch.zeros(20, 30))
+    assert len(seed_panels(Images().image(0), blank, None)) == 3
+    assert [p.shape for p in seed_panels(Images().image(0), blank, Images().mask(0))] == [(20, 30, 3)] * 4
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no seed of the 3 images"):
+        write_report(tmp_path / "report.html", tmp_path, Images())
