@@ -7,7 +7,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 from hedgeseg.data.batch import VOID, Batch, Sample, collate
 from hedgeseg.data.coco import CocoFolder, CocoFolderDataModule
+from hedgeseg.data.coco_splits import CocoDataModule
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
+from hedgeseg.data.describe import Description, describe, sample_sheet
 from hedgeseg.data.folder import FolderDataModule
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.pet import PetDataModule
@@ -24,8 +26,10 @@ __all__ = [
     "VOC_CLASSES",
     "VOID",
     "Batch",
+    "CocoDataModule",
     "CocoFolder",
     "CocoFolderDataModule",
+    "Description",
     "FolderDataModule",
     "ImageDataModule",
     "ImageSubset",
@@ -39,6 +43,8 @@ __all__ = [
     "ShapesDataModule",
     "VocDataModule",
     "collate",
+    "describe",
     "eval_transform",
+    "sample_sheet",
     "train_transform",
 ]

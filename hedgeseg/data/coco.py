@@ -101,6 +101,8 @@ class CocoFolder(LabelledImages):
         annotation: name of the instances file inside `root`.
         images: name of the image folder inside `root`.
         masks: name of the mask folder inside `root`.
+        verify: decode every image once to skip and count the broken ones; without it a broken image stops the run, with
+            its name, when it is met.
 
     Attributes:
         report: what was found and what was left out; a single warning tells it.
@@ -118,6 +120,7 @@ class CocoFolder(LabelledImages):
         annotation: str = "instances.json",
         images: str = "images",
         masks: str = "masks",
+        verify: bool = True,
     ) -> None:
         self.root = Path(root)
         for folder in (self.root, self.root / images):
@@ -127,7 +130,8 @@ class CocoFolder(LabelledImages):
         self._image_folder = self.root / images
         self._mask_folder = self.root / masks if (self.root / masks).is_dir() else None
         entries = list(self.instances.images.values())
-        broken = unreadable(self._image_folder / entry["file_name"] for entry in entries)
+        files = [self._image_folder / entry["file_name"] for entry in entries]
+        broken = unreadable(files) if verify else {}
         self.report = LoadReport(
             found=len(entries),
             unreadable={path.name: reason for path, reason in broken.items()},
