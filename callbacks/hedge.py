@@ -8,14 +8,14 @@ would be without the callback: the engine puts back everything it touches on the
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from hedgeseg.attribution import METHODS
@@ -28,10 +28,11 @@ from hedgeseg.callbacks.files import Files, write_animations
 from hedgeseg.callbacks.look import ClassNames, Look
 from hedgeseg.callbacks.memory import Memory
 from hedgeseg.callbacks.network import find_network
-from hedgeseg.callbacks.panels import Place, logged_step, places
+from hedgeseg.callbacks.panels import Place, logged_step, places, wandb_run_id
 from hedgeseg.callbacks.sanity import NAMES as SANITY_NAMES
 from hedgeseg.callbacks.sanity import sanity
 from hedgeseg.callbacks.scores import Finding, find, numbers
+from hedgeseg.callbacks.tolerance import Tolerance
 from hedgeseg.callbacks.watchlist import Watchlist
 
 Findings = dict[str, list[Finding]]
@@ -110,15 +111,13 @@ class HedgeCallback(Callback):
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if on_error not in ("warn", "raise"):
-            raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
         self.every_n_epochs = every_n_epochs
         self.max_images = max_images
         self.metrics = metrics
         self.sanity_every_n_epochs = sanity_every_n_epochs
         self.prefix = prefix.strip("/")
         self.dataloader_idx = dataloader_idx
-        self.on_error = on_error
+        self._tolerating = Tolerance(on_error)
         self.batch_adapter = batch_adapter
         self.network = network
         self.class_names = class_names
@@ -130,8 +129,9 @@ class HedgeCallback(Callback):
         self._memory = Memory()
         self._frames: dict[str, list[Path]] = {}
         self._folder = Path()
+        self._run_id: str | None = None
         self._places: list[Place] = []
-        self._warned: set[tuple[str, type[Exception]]] = set()
+        self._shown_by: tuple[list[Logger], Path] | None = None
 
     @property
     def state_key(self) -> str:
@@ -146,11 +146,17 @@ class HedgeCallback(Callback):
         """Begin anew: another run may have other data. A checkpoint is restored after this."""
         self._watchlists[stage] = Watchlist(self.max_images)
         if stage == "fit":
-            self._memory, self._frames = Memory(), {}
+            self._memory, self._frames, self._run_id, self._shown_by = Memory(), {}, None, None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the time budget."""
+        """Start the clock of the time budget; a resumed run should log to the run it goes on with."""
         self.budget.restart()
+        before, self._run_id = self._run_id, wandb_run_id(trainer.loggers)
+        if before is not None and self._run_id is not None and before != self._run_id:
+            rank_zero_warn(
+                f"HedgeCallback: the checkpoint logged to the Weights & Biases run {before!r}, this is a new one; "
+                f"to go on with it use WandbLogger(id={before!r}, resume='allow')"
+            )
 
     def on_validation_batch_end(
         self,
@@ -187,6 +193,7 @@ class HedgeCallback(Callback):
         return {
             "watched": self._watchlists["fit"].state_dict(),
             "maps": self._memory.state_dict(),
+            "wandb_run_id": self._run_id,
             "frames": {name: [str(path) for path in paths] for name, paths in self._frames.items()},
         }
 
@@ -194,6 +201,7 @@ class HedgeCallback(Callback):
         """Go on with the same images."""
         self._watchlists["fit"].load_state_dict(state_dict["watched"])
         self._memory.load_state_dict(state_dict["maps"])
+        self._run_id = state_dict["wandb_run_id"]
         self._frames = {name: [Path(path) for path in paths] for name, paths in state_dict["frames"].items()}
 
     # One look
@@ -269,26 +277,11 @@ class HedgeCallback(Callback):
         when = f"epoch {epoch}" if stage == "fit" else stage
         panels = {suffix: draw_panels(found, names, when, normalisation) for suffix, found in findings.items()}
         look = Look(stage, epoch, step, self.prefix, names, panels, logged)
-        self._places = self._places or places(trainer.loggers, Files(self._folder, self._frames))
+        if self._shown_by != (trainer.loggers, self._folder):  # kept otherwise: a table grows over the looks of a run
+            self._shown_by = (list(trainer.loggers), self._folder)
+            self._places = places(trainer.loggers, Files(self._folder, self._frames))
         for place in self._places:
             place.show(look)
-
-    @contextmanager
-    def _tolerating(self, activity: str) -> Iterator[None]:
-        """Turn an error into a warning, once per activity and kind of error, unless errors are to be raised."""
-        try:
-            yield
-        except Exception as error:
-            if self.on_error == "raise":
-                raise
-            if (activity, type(error)) not in self._warned:
-                self._warned.add((activity, type(error)))
-                advice = "; try Trainer(inference_mode=False)" if "nference tensor" in str(error) else ""
-                warnings.warn(
-                    f"HedgeCallback failed at {activity}, training goes on: {type(error).__name__}: {error}{advice}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
 
 
 def _options(method: str, gamma: float, layer: str | None, further: dict[str, Any] | None) -> dict[str, Any]:

@@ -53,6 +53,11 @@ def logged_step(trainer: Trainer) -> int:
     return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
 
 
+def wandb_run_id(loggers: Sequence[Logger]) -> str | None:
+    """Id of the Weights & Biases run that is logged to; None without one."""
+    return next((str(logger.version) for logger in loggers if isinstance(logger, WandbLogger)), None)
+
+
 class TensorBoard:
     """One tag per watched image, so that TensorBoard's slider goes through its epochs."""
 

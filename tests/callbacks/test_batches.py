@@ -18,7 +18,7 @@ class DataBatch:
     labels: torch.Tensor
 
 
-Named = namedtuple("Named", ["img", "target", "segmentation"])  # noqa: PYI024
+Named = namedtuple("Named", ["img", "target", "segmentation"])
 
 
 @pytest.mark.parametrize(

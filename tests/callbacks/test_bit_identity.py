@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from callback_scenes import Classifier, loader, small_network
 from lightning.pytorch import seed_everything
-from scenes import Classifier, loader, small_network
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.checkpoint import checkpoint
@@ -17,7 +17,7 @@ from hedgeseg.callbacks import HedgeCallback
 
 
 def fingerprint(trainer, module):
-    """sha256 of all that training leaves behind: weights, buffers, gradients, optimiser state, losses, random states."""
+    """sha256 of what training leaves: weights, buffers, gradients, optimiser state, losses, random states."""
     digest = hashlib.sha256()
 
     def add(value):
@@ -90,7 +90,8 @@ class Checkpointed(Classifier):
 class Compiled(Classifier):
     def __init__(self):
         super().__init__()
-        self.network = torch.compile(self.network, backend="aot_eager")
+        small = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        self.network = torch.compile(small, backend="aot_eager")
 
 
 class Adam(Classifier):
@@ -185,22 +186,17 @@ def test_training_is_what_it_was_when_attribution_fails(make_trainer):
     callback = HedgeCallback()
     *_, without = train(make_trainer, Arms, [])
     *_, with_callback = train(make_trainer, Arms, [callback])
-    assert callback._warned
+    assert callback._tolerating.warned
     assert with_callback == without
 
 
 def test_a_compiled_network_is_not_compiled_again(make_trainer):
-    counter = torch._dynamo.utils.counters
-    *_, without = train(make_trainer, Compiled, [])
+    results = []
+    for callbacks in ([], [HedgeCallback(on_error="raise")]):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        trainer, _, print_ = train(make_trainer, Compiled, callbacks)
+        results.append((print_, torch._dynamo.utils.counters["stats"]["unique_graphs"]))
     torch._dynamo.reset()
-    counter.clear()
-    callback = HedgeCallback(on_error="raise")
-    trainer, _, with_callback = train(make_trainer, Compiled, [callback])
-    graphs = counter["stats"]["unique_graphs"]
     assert "hedge/pointing_game" in trainer.callback_metrics
-    assert with_callback == without
-    torch._dynamo.reset()
-    counter.clear()
-    train(make_trainer, Compiled, [])
-    assert graphs == counter["stats"]["unique_graphs"]
-    torch._dynamo.reset()
+    assert results[0] == results[1]

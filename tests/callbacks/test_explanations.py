@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from scenes import small_network
+from callback_scenes import small_network
 
 from hedgeseg.attribution import attribute
 from hedgeseg.callbacks.batches import Example

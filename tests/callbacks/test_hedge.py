@@ -4,10 +4,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from callback_scenes import CLASSES, Classifier, Scenes, loader
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
-from scenes import CLASSES, Classifier, Scenes, loader
 from torch.utils.data import DataLoader
 
 from hedgeseg.callbacks import HedgeCallback

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from scenes import Classifier, small_network
+from callback_scenes import Classifier, small_network
 from lightning.pytorch import LightningModule
 from torch import nn
 from torchmetrics.classification import MultilabelAveragePrecision

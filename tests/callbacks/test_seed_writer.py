@@ -1,0 +1,164 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from callback_scenes import Classifier, Scenes, loader
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from hedgeseg.callbacks import SeedWriter
+from hedgeseg.seeds import SeedGenerator, read_seed
+from hedgeseg.seeds.manifest import FolderMismatchError
+from hedgeseg.visual import voc_palette
+
+
+class Sized(Scenes):
+    """Scenes that say how large the original image was, one of them with an id that cannot be a file."""
+
+    bad = False
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        identifier = "../escape" if self.bad and index == 1 else sample["id"]
+        return {**sample, "size": torch.tensor([40 + index, 60]), "index": index, "id": identifier}
+
+    def image(self, index):
+        rng = np.random.default_rng(index)
+        return rng.integers(0, 256, (40 + index, 60, 3), dtype=np.uint8)
+
+
+def predict(make_trainer, writer, data=None, module=None):
+    trainer = make_trainer(callbacks=[writer])
+    trainer.predict(module or Classifier(), data or DataLoader(Sized(4), batch_size=2), return_predictions=False)
+    return writer
+
+
+@pytest.fixture
+def module():
+    torch.manual_seed(0)
+    return Classifier()
+
+
+def test_one_pair_of_files_per_image(make_trainer, tmp_path, module):
+    writer = predict(make_trainer, SeedWriter(str(tmp_path / "seeds"), on_error="raise"), module=module)
+    assert writer.counts == {"written": 4, "skipped": 0, "failed": 0}
+    for index in range(4):
+        seed = read_seed(tmp_path / "seeds", f"scene_{index}")
+        assert seed.size == (40 + index, 60)
+        assert seed.classes.tolist() == Scenes()[index]["label"].nonzero().flatten().tolist()
+        png = Image.open(tmp_path / "seeds" / f"scene_{index}.png")
+        assert png.mode == "P"
+        assert np.array_equal(np.array(png.getpalette()).reshape(-1, 3), voc_palette())
+
+
+def test_the_seed_is_the_generators(make_trainer, tmp_path, module):
+    predict(make_trainer, SeedWriter(str(tmp_path / "seeds"), {"flip": True}, on_error="raise"), module=module)
+    sample = Sized()[2]
+    expected = SeedGenerator(flip=True)(module, sample["image"], sample["label"].nonzero().flatten(), size=(42, 60))
+    torch.testing.assert_close(read_seed(tmp_path / "seeds", "scene_2").scores, expected.scores, rtol=1e-4, atol=1e-5)
+
+
+def test_a_second_run_does_what_is_missing(make_trainer, tmp_path, module):
+    folder = tmp_path / "seeds"
+    predict(make_trainer, SeedWriter(str(folder)), module=module)
+    (folder / "scene_3.png").unlink()
+    before = (folder / "scene_0.npz").stat().st_mtime_ns
+    again = predict(make_trainer, SeedWriter(str(folder)), module=module)
+    assert again.counts == {"written": 1, "skipped": 3, "failed": 0}
+    assert (folder / "scene_0.npz").stat().st_mtime_ns == before
+
+
+def test_another_network_or_other_settings_are_refused(make_trainer, tmp_path, module):
+    folder = str(tmp_path / "seeds")
+    predict(make_trainer, SeedWriter(folder), module=module)
+    with pytest.raises(FolderMismatchError, match="background"):
+        predict(make_trainer, SeedWriter(folder, {"background": 0.3}), module=module)
+    with pytest.raises(FolderMismatchError, match="weights"):
+        predict(make_trainer, SeedWriter(folder), module=Classifier())
+
+
+def test_an_image_that_fails_is_named_and_the_others_go_on(make_trainer, tmp_path, module):
+    folder = tmp_path / "seeds"
+    data = Sized(4)
+    data.bad = True
+    writer = SeedWriter(str(folder))
+    with pytest.warns(UserWarning, match=r"image '\.\./escape' has no seed: ValueError"):
+        predict(make_trainer, writer, DataLoader(data, batch_size=2), module)
+    assert writer.counts == {"written": 3, "skipped": 0, "failed": 1}
+    assert not (tmp_path / "escape.png").exists()
+    with pytest.raises(ValueError, match="escape"):
+        predict(make_trainer, SeedWriter(str(folder), on_error="raise"), DataLoader(data, batch_size=2), module)
+
+
+def test_failures_are_kept_and_tried_again(make_trainer, tmp_path, module):
+    folder = tmp_path / "seeds"
+
+    class Broken(SeedGenerator):
+        broken = True
+
+        def __call__(self, model, image, classes, **kwargs):
+            if self.broken and kwargs["size"][0] == 41:
+                raise RuntimeError("out of luck")
+            return super().__call__(model, image, classes, **kwargs)
+
+    generator = Broken()
+    with pytest.warns(UserWarning, match=r"1 images have no seed.*scene_1: RuntimeError: out of luck"):
+        predict(make_trainer, SeedWriter(str(folder), generator), module=module)
+    generator.broken = False
+    again = predict(make_trainer, SeedWriter(str(folder), generator), module=module)
+    assert again.counts == {"written": 1, "skipped": 3, "failed": 0}
+    assert again._manifest.failures() == {}
+
+
+def test_predicted_classes(make_trainer, tmp_path, module):
+    with torch.no_grad():
+        module.network[-1].weight.zero_()
+        module.network[-1].bias.copy_(torch.tensor([-1.0, 2.0, 1.0]))
+    predict(make_trainer, SeedWriter(str(tmp_path / "s"), classes="predicted", on_error="raise"), module=module)
+    assert read_seed(tmp_path / "s", "scene_0").classes.tolist() == [1, 2]
+
+
+def test_images_without_ids_are_numbered_by_the_data_set(make_trainer, tmp_path, module):
+    images = [(Scenes()[i]["image"], torch.tensor(i % 3)) for i in range(3)]
+
+    class Pairs(Classifier):
+        def predict_step(self, batch, batch_idx, dataloader_idx=0):
+            return self(batch[0])
+
+    predict(make_trainer, SeedWriter(str(tmp_path / "s"), on_error="raise"), DataLoader(images, batch_size=2), Pairs())
+    assert {p.name for p in (tmp_path / "s").glob("*.png")} == {f"0_00000{i}.png" for i in range(3)}
+
+
+def test_the_refiner_sees_the_original_photograph(make_trainer, tmp_path, module):
+    shown = []
+
+    def refine(image, probabilities):
+        shown.append(np.asarray(image))
+        return probabilities
+
+    writer = SeedWriter(str(tmp_path / "s"), {"refine": refine}, on_error="raise")
+    predict(make_trainer, writer, module=module)
+    assert np.array_equal(shown[1], Sized().image(1))
+
+
+def test_a_mask_of_no_label_is_background(make_trainer, tmp_path, module):
+    samples = [{**Sized()[0], "label": torch.zeros(3)}]
+    predict(make_trainer, SeedWriter(str(tmp_path / "s"), on_error="raise"), DataLoader(samples), module)
+    seed = read_seed(tmp_path / "s", "scene_0")
+    assert len(seed.classes) == 0
+    assert seed.mask.sum() == 0
+
+
+def test_settings_are_on_disk(make_trainer, tmp_path, module):
+    predict(make_trainer, SeedWriter(str(tmp_path / "s"), {"background": 0.2}), loader(2), module)
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    assert manifest["config"]["classes"] == "label"
+    assert len(manifest["config"]["weights"]) == 64
+
+
+def test_arguments(tmp_path):
+    with pytest.raises(ValueError, match="classes is 'label' or 'predicted'"):
+        SeedWriter(str(tmp_path), classes="labels")
+    with pytest.raises(ValueError, match="on_error"):
+        SeedWriter(str(tmp_path), on_error="ignore")
