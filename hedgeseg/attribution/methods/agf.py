@@ -1,0 +1,165 @@
+"""Attribution guided factorisation: class-specific relevance from input and gradient (Gur, Ali & Wolf, AAAI 2021).
+
+r = attribute(model, images, targets, method="agf")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.explaining import full_precision
+from hedgeseg.attribution.head import run_head
+from hedgeseg.attribution.methods.from_logits import classifier, record_logits
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.agf import guided_factorisation, plain, through_flattening
+from hedgeseg.attribution.rules.gradient import beside_gradient
+from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.layered import signed_proportion
+from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map
+from hedgeseg.attribution.rules.proportional import adjoint
+from hedgeseg.attribution.rules.structural import (
+    ACTIVATIONS,
+    AVERAGES,
+    MAXIMA,
+    NORMALISATIONS,
+    POINTWISE,
+    PRODUCTS,
+    QUOTIENTS,
+    SUMS,
+    VIEWS,
+    average,
+    pass_through,
+    signal_of_product,
+    single,
+    structural_rules,
+    sum_rule,
+    winner,
+)
+from hedgeseg.attribution.rules.zbeta import z_beta
+from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
+from hedgeseg.attribution.tape import Keeps, Op, Value
+
+
+def explain(problem: Problem) -> Explanation:
+    """AGF (Algorithm 1), with all its terms, from the target's logit to the pixels.
+
+    1x1 convolutions take no residual; nor does the classifier, where the start is.
+
+    Args:
+        problem: What is to be explained.
+
+    Returns:
+        Signed maps; the largest relevance of a pixel and channel is 1. The sum is about 0, as layers only move about
+        what the small start carries: positive where pixels resemble those that speak for the target. Cost: one forward
+        pass, and per target about nine convolutions a layer, twice the memory of other methods.
+    """
+    book = rule_book(len(problem.images))
+    recording = record_logits(problem, book)
+    top = classifier(recording)
+    at, _ = linear_map(top, problem.dtype)
+    phi, g = initial_streams(problem, recording, at)
+    maps = []
+    slices = list(problem.target_slices())
+    for i, part in enumerate(slices):
+        start = {at: torch.cat([phi[part], g[part]])}
+        ends = sweep(recording.tape, start, book, free=i == len(slices) - 1)
+        maps.append(peak_normalised(ends[recording.tape.images].chunk(2)[0]).sum(2))
+    empty = problem.images.new_empty(0, len(problem.images), *problem.images.shape[2:], dtype=problem.dtype)
+    return Explanation(torch.cat(maps) if maps else empty, recording.logits)
+
+
+def initial_streams(problem: Problem, recording: Recording, at: Value) -> tuple[Tensor, Tensor]:
+    """Relevance and gradient at the classifier's input.
+
+    The gradient is that of ``q_t``, with ``q = softmax_k(y_t exp(-((y_k - y_t) / sigma)^2 / 2))`` and
+    ``sigma = max_k |y_k - y_t|`` (Eq. 3-4).
+
+    Returns:
+        ``x g`` and ``g``, (T, *shape of the input) each.
+    """
+    x = data(at, problem.dtype).detach()
+    with torch.enable_grad(), full_precision(x):
+        leaf = x.clone().requires_grad_()
+        logits = run_head(recording, at, leaf.clone())
+        rows = []
+        for target in problem.targets.T[:, :, None]:
+            y = logits.gather(1, target)
+            sigma = (logits - y).abs().max(1, keepdim=True).values
+            distance = safe_divide(logits - y, sigma.expand_as(logits))
+            q = torch.softmax(y * torch.exp(-distance.square() / 2), 1)
+            rows.append(torch.autograd.grad(q.gather(1, target).sum(), leaf, retain_graph=True)[0])
+    g = torch.stack(rows) if rows else x.new_empty(0, *x.shape)
+    return x * g, g
+
+
+def peak_normalised(phi: Tensor) -> Tensor:
+    """Each sample of (T, N, ...) divided by its largest entry."""
+    peak = phi.flatten(2).amax(-1)
+    return safe_divide(phi, peak.view(*peak.shape, *(1,) * (phi.ndim - 2)).expand_as(phi))
+
+
+def rule_book(batch: int) -> RuleBook:
+    """The rules for both streams, relevance in the first half of the rows and gradient in the second.
+
+    Views, moves and concatenations treat both alike; everything else has a rule for relevance and differentiates the
+    gradient.
+    """
+
+    def weighted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+        phi, g = single(relevance).chunk(2)
+        value, linear = linear_map(op, phi.dtype)
+        g_in = adjoint(linear, g, linear.weight)
+        return [(value, torch.cat([_on_layer(value, linear, phi, g, g_in, batch), g_in]))]
+
+    rules = structural_rules()
+    rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, Keeps(inputs=True))))
+    for packets, function in (
+        (ACTIVATIONS, _masked),
+        (NORMALISATIONS | POINTWISE, pass_through),
+        (AVERAGES, average),
+        (MAXIMA, winner),
+        (PRODUCTS | QUOTIENTS, signal_of_product),
+        (SUMS, sum_rule(signed_proportion)),
+    ):
+        keeps = Keeps(inputs=True, outputs=packets in (ACTIVATIONS, MAXIMA))
+        rules.update(dict.fromkeys(packets, Rule(beside_gradient(function), keeps)))
+    return RuleBook("agf", rules)
+
+
+def _on_layer(value: Value, linear: Convolution | Dense, phi: Tensor, g: Tensor, g_in: Tensor, batch: int) -> Tensor:
+    x = data(value, phi.dtype)
+    if value.pixels:
+        return z_beta(linear, x, phi, batch=batch)
+    if isinstance(linear, Convolution):
+        if all(k == 1 for k in linear.kernel):
+            return plain(linear, x, phi)
+        return guided_factorisation(linear, x, phi, g, g_in)
+    flattened = _flattened_map(value)
+    return plain(linear, x, phi) if flattened is None else through_flattening(linear, x, phi, g_in, flattened)
+
+
+def _flattened_map(value: Value) -> torch.Size | None:
+    """The shape of the feature map that a vector was flattened from, or None."""
+    op = value.producer
+    if op is None or op.packet not in VIEWS or op.inputs[0].positions == 1:
+        return None
+    return op.inputs[0].shape
+
+
+def _masked(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """An activation passes relevance only where its output is not 0."""
+    phi, output = single(relevance), op.output
+    return [(op.inputs[0], phi * (data(output, phi.dtype) != 0))]
+
+
+METHOD = Method(
+    "agf",
+    "AGF (Gur et al. 2021): relevance guided by a factorisation of inputs and gradients",
+    explain,
+    signed=True,
+    cost="1 forward, then about 9 convolutions a layer per target",
+)

@@ -1,0 +1,56 @@
+"""Contrastive excitation backpropagation: the class's walk against that of its opposite (Zhang et al. 2016).
+
+r = attribute(model, images, targets, method="contrastive_excitation_backprop", relu=False)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from hedgeseg.attribution.methods.excitation_backprop import default_layer
+from hedgeseg.attribution.methods.from_layer import resize
+from hedgeseg.attribution.methods.from_logits import classifier, one_hot, propagate, record_with_layer
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.rules.excitation import contrast, excitation_rules
+from hedgeseg.attribution.rules.layered import on_layer
+from hedgeseg.attribution.rules.linear import Convolution, Dense
+from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.tape import Op
+
+
+def explain(problem: Problem, relu: bool = True) -> Explanation:
+    """Excitation backpropagation of the target minus that of a unit with its negated weights (Eq. 7).
+
+    The difference is taken at the input of the last layer with weights and walks on, signed, to the hidden layer.
+
+    Args:
+        problem: What is to be explained; its layer is chosen as for ``excitation_backprop``.
+        relu: Whether to drop negative values before resizing, as the paper does. Without it the map also shows what
+            speaks for the opposite.
+
+    Returns:
+        Maps; without `relu` their sum at the layer is 0, wherever the target has weights of both signs. Cost: as
+        ``excitation_backprop``.
+    """
+
+    def top(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
+        return contrast(linear, x, r)
+
+    book = RuleBook("contrastive_excitation_backprop", excitation_rules())
+    recording, name, layer = record_with_layer(problem, book, default_layer(problem.model))
+    book = replace(book, special={classifier(recording): on_layer(top)})
+    maps = propagate(problem, recording, book, one_hot(problem, recording), until=layer).sum(2)
+    if relu:
+        maps = maps.clamp(min=0)
+    return Explanation(resize(maps, problem.images.shape[2:]), recording.logits, name)
+
+
+METHOD = Method(
+    "contrastive_excitation_backprop",
+    "Contrastive excitation backpropagation (Zhang et al. 2016): the class's walk against its opposite's, resized",
+    explain,
+    signed=True,
+    cost="1 forward, then 2 convolutions a layer behind the chosen one per target",
+)

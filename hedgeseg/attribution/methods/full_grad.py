@@ -1,0 +1,124 @@
+"""FullGrad: the gradients of the image and of every bias, which add up to the logit (Srinivas & Fleuret 2019).
+
+r = attribute(model, images, targets, method="full_grad")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.methods.from_layer import resize
+from hedgeseg.attribution.methods.from_logits import one_hot, record_logits
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.gradient import gradient, linear_gradient
+from hedgeseg.attribution.rules.linear import WEIGHTED, bias_of
+from hedgeseg.attribution.rules.structural import BATCH_NORMS
+from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
+from hedgeseg.attribution.tape import Keeps, Op, Value
+
+# Called with the bias's share of the logit, spread over where it acts: (T, N, O) or (T, N, C, *space).
+OnBias = Callable[[Tensor], None]
+
+
+def explain(problem: Problem) -> Explanation:
+    """``psi(x g) + sum over layers and channels of psi(b g_b)`` (Eq. 5), psi: absolute value, to [0, 1], resized.
+
+    The biases are those of convolutions and, in evaluation mode, what batch norm adds; a fully connected layer's has no
+    place in the image.
+
+    Args:
+        problem: What is to be explained.
+
+    Returns:
+        Maps >= 0, a sum of as many maps from 0 to 1 as the network has channels with a bias; it hardly depends on the
+        target. Cost: one forward pass, and as much again as one backward pass per target.
+    """
+    recording = record_logits(problem, rule_book(lambda term: None))
+    size, parts = problem.images.shape[2:], []
+    slices = list(problem.target_slices())
+    for i, part in enumerate(slices):
+        maps = problem.images.new_zeros(len(problem.targets.T[part]), len(problem.images), *size, dtype=problem.dtype)
+
+        def add(term: Tensor, maps: Tensor = maps) -> None:
+            if term.ndim > 3:
+                maps += resize(unit_range(term).sum(2), size)
+
+        add(gradient_terms(problem, recording, part, add, free=i == len(slices) - 1))
+        parts.append(maps)
+    empty = problem.images.new_empty(0, len(problem.images), *size, dtype=problem.dtype)
+    return Explanation(torch.cat(parts) if parts else empty, recording.logits)
+
+
+def gradient_terms(problem: Problem, recording: Recording, part: slice, on_bias: OnBias, free: bool = True) -> Tensor:
+    """The terms of the decomposition, whose sum is the logit in a network of ReLUs.
+
+    Args:
+        problem: What is to be explained.
+        recording: Its forward pass, made with `rule_book`.
+        part: Which targets.
+        on_bias: Called with the term of every bias, from the last to the first.
+        free: Whether this is the last sweep of the recording.
+
+    Returns:
+        The image's term, ``x g``, (T, N, C, *space).
+    """
+    start = {recording.logits_value: one_hot(problem, recording)[part]}
+    ends = sweep(recording.tape, start, rule_book(on_bias), free=free)
+    return ends[recording.tape.images] * problem.images.to(problem.dtype)
+
+
+def rule_book(on_bias: OnBias) -> RuleBook:
+    """The gradient everywhere, with a report of every bias that it passes."""
+
+    def weighted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+        g = relevance[0]
+        assert g is not None
+        bias = bias_of(op, g.dtype)
+        if bias is not None:
+            on_bias(bias * g)
+        return linear_gradient(op, relevance)
+
+    def normalised(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+        g = relevance[0]
+        assert g is not None
+        on_bias(_offset(op, g) * g)
+        return gradient(op, relevance)
+
+    rules = {
+        **dict.fromkeys(WEIGHTED, Rule(weighted)),
+        **dict.fromkeys(BATCH_NORMS, Rule(normalised, Keeps(inputs=True))),
+    }
+    return RuleBook("full_grad", rules, fallback=Rule(gradient, Keeps(inputs=True)))
+
+
+def _offset(op: Op, like: Tensor) -> Tensor:
+    """What a batch norm with fixed statistics gives for an input of 0: ``b - w mean / sqrt(var + eps)``."""
+    zero = like.new_zeros(1, like.shape[2], *(1,) * (like.ndim - 3))
+
+    def at_zero(argument: object) -> object:
+        if isinstance(argument, Value):
+            return zero
+        return argument.detach().to(like.dtype) if isinstance(argument, Tensor) else argument
+
+    y: Tensor = op.run(at_zero)[0]
+    return y
+
+
+def unit_range(terms: Tensor) -> Tensor:
+    """Absolute values of (T, N, C, *space), each channel scaled from its own least and largest to [0, 1]."""
+    flat = terms.abs().flatten(3)
+    flat = flat - flat.amin(-1, keepdim=True)
+    return (flat / (flat.amax(-1, keepdim=True) + 1e-7)).view(terms.shape)
+
+
+METHOD = Method(
+    "full_grad",
+    "FullGrad (Srinivas & Fleuret 2019): gradients of the image and of every bias, absolute and resized",
+    explain,
+    signed=False,
+    cost="1 forward, then a forward and backward per target",
+)

@@ -1,0 +1,54 @@
+"""Grad-CAM++: channels weighted by their positive gradients, higher where those are rare (Chattopadhay et al. 2018).
+
+r = attribute(model, images, targets, method="grad_cam_plus_plus")
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hedgeseg.attribution.methods.from_layer import record_to_layer, resize
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.sweep import RuleBook
+
+
+def explain(problem: Problem) -> Explanation:
+    """Grad-CAM++ (Eq. 19 with the exponential left out, which only scales a map).
+
+    Args:
+        problem: What is to be explained; its layer is chosen as for ``hedge``.
+
+    Returns:
+        Maps >= 0. Cost: one forward pass.
+    """
+    recording, name, _, activation, gradients = record_to_layer(problem, RuleBook("grad_cam_plus_plus", {}))
+    weights = pixel_weights(activation, gradients)
+    maps = (weights * activation).sum(2).clamp(min=0)
+    return Explanation(resize(maps, problem.images.shape[2:]), recording.logits, name)
+
+
+def pixel_weights(activation: Tensor, gradients: Tensor) -> Tensor:
+    """``w_c = sum_i a_ci max(g_ci, 0)`` with ``a = g^2 / (2 g^2 + g^3 sum_i A_ci)``.
+
+    The common factor ``g^2`` is cancelled, so that small gradients keep their weight.
+
+    Args:
+        activation: (N, C, *space).
+        gradients: (T, N, C, *space).
+
+    Returns:
+        (T, N, C, 1, ...).
+    """
+    space = tuple(range(2, activation.ndim))
+    total = activation.sum(space, keepdim=True)
+    positive = gradients.clamp(min=0)
+    return safe_divide(positive, 2 + total * positive).sum(tuple(d + 1 for d in space), keepdim=True)
+
+
+METHOD = Method(
+    "grad_cam_plus_plus",
+    "Grad-CAM++ (Chattopadhay et al. 2018): feature map weighted by positive gradients, resized",
+    explain,
+    signed=False,
+)

@@ -1,0 +1,53 @@
+"""Layer-wise relevance propagation with the epsilon rule (Bach et al. 2015).
+
+r = attribute(model, images, targets, method="lrp_epsilon", epsilon=1e-6)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.rules.alpha_beta import epsilon_rule
+from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
+from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
+from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.tape import Op
+
+
+def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
+    """LRP-epsilon (Eq. 58) of the target's logit down to the pixels.
+
+    With a small epsilon it equals gradient times input in a network of ReLUs without biases.
+
+    Args:
+        problem: What is to be explained.
+        epsilon: Added to the denominators, with their sign; larger values absorb weak evidence.
+
+    Returns:
+        Signed maps in units of the logit; their sum is the logit less what biases and epsilon absorb. Cost: one forward
+        pass, and per target one convolution a layer.
+
+    Raises:
+        ValueError: If epsilon is not positive, or a layer is given.
+    """
+    if not epsilon > 0:
+        raise ValueError(f"epsilon={epsilon}: must be positive, such as 1e-6")
+
+    def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
+        return epsilon_rule(linear, x, r, epsilon=epsilon, bias=bias_of(op, r.dtype))
+
+    book = RuleBook("lrp_epsilon", layered_rules(hidden, first=None, share=signed_proportion))
+    recording = record_logits(problem, book)
+    maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)
+    return Explanation(maps, recording.logits)
+
+
+METHOD = Method(
+    "lrp_epsilon",
+    "LRP-epsilon (Bach et al. 2015): the logit divided in proportion to signed contributions",
+    explain,
+    signed=True,
+    cost="1 forward, then 1 convolution a layer per target",
+)

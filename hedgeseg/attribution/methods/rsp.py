@@ -1,0 +1,76 @@
+"""Relative sectional propagation: a class-specific start, decomposed by activations (Nam et al., AAAI 2021).
+
+r = attribute(model, images, targets, method="rsp", multi_label=False)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+
+from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer
+from hedgeseg.attribution.methods.from_logits import propagate
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.rules.layered import layered_rules, positive_proportion
+from hedgeseg.attribution.rules.linear import Convolution, Dense
+from hedgeseg.attribution.rules.rsp import OFFSET, peak_normalised, relative_start, sectional
+from hedgeseg.attribution.rules.zbeta import z_beta
+from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.tape import Op
+
+
+def explain(problem: Problem, multi_label: bool = False) -> Explanation:
+    """RSP from a feature map's gradient-weighted channels down to the pixels.
+
+    Args:
+        problem: What is to be explained; its layer is chosen as for ``hedge``.
+        multi_label: Whether an image's targets are each other's hostile labels: each starts from its own map minus the
+            others'. An image with one target starts as without it.
+
+    Returns:
+        Signed maps: positive where the target is, negative where something hostile to it is. The sum is that of the
+        start: of a map whose largest entry is 1, or 1 with `multi_label`. Cost: one forward pass, and per target six
+        convolutions a layer, one sample at a time.
+    """
+    book = rule_book(len(problem.images))
+    recording, name, layer, activation, gradients = record_to_layer(problem, book)
+    start = initial_map(activation, gradients, multi_label)
+    maps = propagate(problem, recording, book, start, at=layer).sum(2)
+    return Explanation(maps, recording.logits, name)
+
+
+def initial_map(activation: Tensor, gradients: Tensor, multi_label: bool = False) -> Tensor:
+    """Where RSP begins.
+
+    Args:
+        activation: The layer's output (N, C, *space).
+        gradients: Of the targets' logits (T, N, C, *space).
+        multi_label: See `explain`.
+
+    Returns:
+        (T, N, C, *space).
+    """
+    maps = peak_normalised(activation * channel_weights(gradients))
+    return relative_start(maps) if multi_label and len(maps) > 1 else maps
+
+
+def rule_book(batch: int) -> RuleBook:
+    """The rules of RSP."""
+
+    def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
+        return sectional(linear, x, r, batch=batch)
+
+    def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
+        return z_beta(linear, x, r, batch=batch)
+
+    return RuleBook("rsp", layered_rules(hidden, first, partial(positive_proportion, offset=OFFSET)))
+
+
+METHOD = Method(
+    "rsp",
+    "RSP (Nam et al. 2021): target against hostile evidence, divided by activations instead of weights",
+    explain,
+    signed=True,
+    cost="1 forward, then 6 convolutions a layer per target",
+)

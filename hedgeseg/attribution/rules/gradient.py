@@ -1,0 +1,107 @@
+"""The plain gradient as a rule, for any operation: the adjoint of its Jacobian at the recorded inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.rules.linear import data, linear_map
+from hedgeseg.attribution.rules.proportional import adjoint
+from hedgeseg.attribution.rules.structural import single
+from hedgeseg.attribution.sweep import Relevance, RuleFunction
+from hedgeseg.attribution.tape import Op, Value
+
+aten = torch.ops.aten
+
+RECTIFIERS = frozenset({aten.relu, aten.relu_, aten.relu6, aten.hardtanh, aten.hardtanh_})
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """The operation run again under autograd and differentiated, once per target."""
+    dtype = single(relevance).dtype
+    values = list(dict.fromkeys(v for v in op.inputs if v.dtype.is_floating_point))
+    with torch.enable_grad():
+        leaves = {v: data(v, dtype).detach().requires_grad_() for v in values}
+        outputs = op.run(lambda a: _argument(a, leaves, dtype))
+    used = [(y, r) for y, r in zip(outputs, relevance, strict=False) if r is not None and y.requires_grad]
+    if not used:
+        return []
+    outs, starts = [y for y, _ in used], [r for _, r in used]
+    rows = [
+        torch.autograd.grad(
+            outs,
+            list(leaves.values()),
+            [r[t].to(y.dtype) for y, r in used],
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        for t in range(len(starts[0]))
+    ]
+    return [(v, torch.stack(parts)) for v, parts in zip(values, zip(*rows, strict=True), strict=True)]
+
+
+def linear_gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """The same for an operation with weights, of which nothing but the weights is needed: ``W^T r``."""
+    r = single(relevance)
+    value, linear = linear_map(op, r.dtype)
+    return [(value, adjoint(linear, r, linear.weight))]
+
+
+def beside_gradient(rule: RuleFunction) -> RuleFunction:
+    """A rule for two streams: the first half of the rows is relevance, the second the gradient."""
+
+    def both(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+        halves = [(None, None) if r is None else r.chunk(2) for r in relevance]
+        moved = _total(rule(op, [first for first, _ in halves]))
+        slopes = _total(gradient(op, [second for _, second in halves]))
+        out = []
+        for value in {**moved, **slopes}:
+            like = moved[value] if value in moved else slopes[value]
+            zero = torch.zeros_like(like)
+            out.append((value, torch.cat([moved.get(value, zero), slopes.get(value, zero)])))
+        return out
+
+    return both
+
+
+def _total(passed: Relevance) -> dict[Value, Tensor]:
+    total: dict[Value, Tensor] = {}
+    for value, r in passed:
+        total[value] = total[value] + r if value in total else r
+    return total
+
+
+def guided(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """Guided backpropagation through a rectifier (Springenberg et al. 2015): ``g [g > 0] [x >= 0]``.
+
+    A gradient at an input of exactly 0 passes, as in the published implementations. Of a rectifier with a ceiling, what
+    lies above it has no gradient.
+    """
+    g, value = single(relevance), op.inputs[0]
+    x = data(value, g.dtype)
+    passes = x >= 0
+    if op.packet in (aten.hardtanh, aten.hardtanh_):
+        passes = (x >= op.argument(1, "min_val", -1.0)) & (x <= op.argument(2, "max_val", 1.0))
+    elif op.packet is aten.relu6:
+        passes = passes & (x <= 6)
+    return [(value, g.clamp(min=0) * passes)]
+
+
+def _argument(argument: Any, leaves: dict[Value, Tensor], dtype: torch.dtype) -> Any:
+    if isinstance(argument, Value):
+        if argument in leaves:
+            return leaves[argument]
+        argument = argument.data
+        if argument is None:
+            raise RuntimeError("an index or mask that depends on the image was not kept on the tape")
+    if isinstance(argument, Tensor):
+        argument = argument.detach()
+        if argument.is_inference():
+            argument = argument.clone()  # autograd can't save a tensor that was born in inference mode
+        return argument.to(dtype) if argument.dtype in _HALF else argument
+    return dtype if argument in _HALF else argument

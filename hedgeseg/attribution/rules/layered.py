@@ -1,0 +1,61 @@
+"""The table of a method whose rule for weights takes a layer, its input and the relevance of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map
+from hedgeseg.attribution.rules.structural import SUMS, single, structural_rules, sum_rule
+from hedgeseg.attribution.sweep import Relevance, Rule
+from hedgeseg.attribution.tape import Keeps, Op
+
+# From the operation, its linear map, its input (N, ...) and the relevance of its output (T, N, ...) to (T, N, ...).
+LayerRule = Callable[[Op, Convolution | Dense, Tensor, Tensor], Tensor]
+Share = Callable[[Op, Tensor], Relevance]
+
+
+def on_layer(hidden: LayerRule, first: LayerRule | None = None) -> Rule:
+    """A rule for operations with weights.
+
+    Args:
+        hidden: The rule of every layer,
+        first: except for the one that reads the image, if this is given.
+    """
+
+    def function(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+        r = single(relevance)
+        value, linear = linear_map(op, r.dtype)
+        rule = first if first is not None and value.pixels else hidden
+        return [(value, rule(op, linear, data(value, r.dtype), r))]
+
+    return Rule(function, Keeps(inputs=True))
+
+
+def layered_rules(hidden: LayerRule, first: LayerRule | None, share: Share) -> dict[Any, Rule]:
+    """The structural rules, with these for weights and for sums of two equals."""
+    table = structural_rules()
+    table.update(dict.fromkeys(WEIGHTED, on_layer(hidden, first)))
+    table.update(dict.fromkeys(SUMS, Rule(sum_rule(share), Keeps(inputs=True))))
+    return table
+
+
+def signed_proportion(op: Op, r: Tensor) -> Relevance:
+    """``R_k = x_k R / (x_1 + x_2)``: conserves, but explodes where the operands nearly cancel."""
+    return _shared(op, r, [data(v, r.dtype) for v in op.inputs])
+
+
+def positive_proportion(op: Op, r: Tensor, offset: float = 0.0) -> Relevance:
+    """``R_k = x_k' R / (x_1' + x_2')`` with ``x' = x+ + offset``."""
+    return _shared(op, r, [data(v, r.dtype).clamp(min=0) + offset for v in op.inputs])
+
+
+def _shared(op: Op, r: Tensor, parts: list[Tensor]) -> Relevance:
+    first, second = parts
+    if op.name.startswith("aten.sub"):
+        second = -second
+    s = safe_divide(r, first + second)
+    return [(op.inputs[0], first * s), (op.inputs[1], second * s)]
