@@ -139,9 +139,9 @@ def _sweep(
                 before = arriving.get(value)
                 arriving[value] = relevance if before is None else before + relevance
         if free:
-            for value in op.outputs:
-                if value is not None and value not in ends:
-                    value.data = None
+            for made in op.outputs:
+                if made is not None and value not in ends:
+                    made.data = None
     return {value: r for value, r in arriving.items() if value in ends}
 
 
