@@ -140,7 +140,7 @@ def _sweep(
                 arriving[value] = relevance if before is None else before + relevance
         if free:
             for made in op.outputs:
-                if made is not None and value not in ends:
+                if made is not None and made not in ends:
                     made.data = None
     return {value: r for value, r in arriving.items() if value in ends}
 
