@@ -28,5 +28,5 @@ def test_config_is_parsed_and_instantiated(config, tmp_path, monkeypatch):
     assert cli.model.num_classes >= 2
     assert cli.datamodule.batch_size >= 1
     assert any(isinstance(callback, HedgeCallback) for callback in cli.trainer.callbacks)
-    task = getattr(cli.datamodule, "task", "multiclass" if config.stem == "pet" else "multilabel")
+    task = getattr(cli.datamodule, "task", "multiclass" if config.stem in ("pet", "imagenet_s") else "multilabel")
     assert cli.model.task == task

@@ -11,6 +11,7 @@ from hedgeseg.data.coco_splits import CocoDataModule
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.describe import Description, describe, sample_sheet
 from hedgeseg.data.folder import FolderDataModule
+from hedgeseg.data.imagenet_s import ImageNetSDataModule
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.pet import PetDataModule
 from hedgeseg.data.records import Record, RecordedImages
@@ -32,6 +33,7 @@ __all__ = [
     "Description",
     "FolderDataModule",
     "ImageDataModule",
+    "ImageNetSDataModule",
     "ImageSubset",
     "LabelledImages",
     "LoadReport",

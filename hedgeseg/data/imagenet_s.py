@@ -1,0 +1,117 @@
+"""ImageNet-S: ImageNet images with masks of their class, in the layout of its preparation scripts."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hedgeseg.data.batch import VOID
+from hedgeseg.data.folder import IMAGE_SUFFIXES
+from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.records import Record, RecordedImages
+from hedgeseg.data.transforms import eval_transform, train_transform
+
+_IGNORED = 1000
+_MOST_CLASSES = VOID - 1  # mask ids are class index + 1 in eight bits, and 255 is void
+_MANUAL = "prepare it from your copy of ImageNet with the scripts of https://github.com/LUSSeg/ImageNet-S"
+
+
+class ImageNetS(RecordedImages):
+    """Images of a list of records whose masks are ImageNet-S's PNGs: id = red + 256 * green, 1000 ignored."""
+
+    def decode_mask(self, path: Path, index: int) -> np.ndarray:
+        """Ids from two colour channels.
+
+        Raises:
+            ValueError: the file has no colours, or holds an id beyond the classes.
+        """
+        with Image.open(path) as file:
+            if file.mode != "RGB":
+                raise ValueError(f"{path} has mode {file.mode}; masks of ImageNet-S are RGB")
+            colours = np.asarray(file).astype(np.int64)
+        ids = colours[..., 0] + 256 * colours[..., 1]
+        unknown = np.setdiff1d(ids, [*range(len(self.classes) + 1), _IGNORED])
+        if unknown.size:
+            raise ValueError(f"{path} holds the ids {unknown[:8].tolist()} but there are {len(self.classes)} classes")
+        return np.where(ids == _IGNORED, VOID, ids).astype(np.uint8)
+
+
+def imagenet_s_records(root: Path, split: str) -> tuple[tuple[str, ...], list[Record]]:
+    """Lists `root/<split>/<wnid>/*.JPEG` with `root/<split>-segmentation/<wnid>/*.png` where that folder is there.
+
+    Returns:
+        The wnids in alphabetical order, which is that of the mask ids, and the records.
+
+    Raises:
+        FileNotFoundError: the split is missing (says where to get it).
+        ValueError: more classes than mask ids.
+    """
+    if not (root / split).is_dir():
+        raise FileNotFoundError(f"folder {root / split} not found: {_MANUAL}")
+    folders = sorted(path for path in (root / split).iterdir() if path.is_dir())
+    if len(folders) > _MOST_CLASSES:
+        raise ValueError(
+            f"{root} has {len(folders)} classes; masks of eight bits tell {_MOST_CLASSES} apart. Use ImageNetS50"
+        )
+    masks = root / f"{split}-segmentation"
+    records = [
+        Record(path.stem, path, (label,), masks / folder.name / f"{path.stem}.png" if masks.is_dir() else None)
+        for label, folder in enumerate(folders)
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    return tuple(folder.name for folder in folders), records
+
+
+class ImageNetSDataModule(ImageDataModule):
+    """ImageNet-S-50: learns from `train` (labels alone), validates and predicts on `validation`, with masks.
+
+    Args:
+        root: folder `ImageNetS50`, with `train`, `validation` and `validation-segmentation`.
+        image_size: side of the square input, or [height, width].
+        batch_size: images of a batch.
+        num_workers: processes that read images beside the main one.
+        seed: unused by the splits, which are fixed; kept with the run.
+        verify: decode every image once at the start, skip and count broken ones.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int | list[int] = 224,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+        verify: bool = False,
+    ) -> None:
+        super().__init__(image_size, batch_size, num_workers, seed)
+        self.save_hyperparameters()
+        self.root = Path(root)
+        self.verify = verify
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The wnids."""
+        return imagenet_s_records(self.root, "validation")[0]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Lists the images; the training set may be missing where nothing is trained.
+
+        Raises:
+            ValueError: train and validation differ in their classes.
+        """
+        if self.val_dataset is not None:
+            return
+        classes, kept = imagenet_s_records(self.root, "validation")
+        still = eval_transform(self.image_size)
+        self.val_dataset = ImageNetS("ImageNet-S val", classes, kept, "multiclass", still, verify=self.verify)
+        self.predict_dataset = self.val_dataset
+        if not (self.root / "train").is_dir():
+            return
+        others, learnt = imagenet_s_records(self.root, "train")
+        if others != classes:
+            raise ValueError(f"{self.root}: train and validation differ in {sorted(set(others) ^ set(classes))}")
+        moving = train_transform(self.image_size)
+        self.train_dataset = ImageNetS(
+            "ImageNet-S train", classes, learnt, "multiclass", moving, random=True, verify=self.verify
+        )
