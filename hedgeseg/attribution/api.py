@@ -22,7 +22,7 @@ from hedgeseg.attribution.inputs import Targets, check_images, target_lists
 from hedgeseg.attribution.layers import LayerLike, family_layer, find_last_map, find_value, path_of
 from hedgeseg.attribution.methods import METHODS
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
-from hedgeseg.attribution.recording import OutputKey, record
+from hedgeseg.attribution.recording import OutputKey, record, refuse_opaque, select_logits
 from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.tape import Keeps
 
@@ -89,6 +89,7 @@ def attribute(
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
         raise ValueError(f"chunk={chunk!r}: must be a positive integer, or None for no limit")
     network = unwrap(model)
+    refuse_opaque(network)
     check_images(network, images)
     lists = target_lists(targets, len(images))
     path = None if layer is None else path_of(network, layer)
@@ -96,7 +97,7 @@ def attribute(
     with explaining(network):
         images = images.detach().clone() if images.is_inference() else images.detach()
         parts = [
-            (group, chosen.explain(Problem(network, images[group], rows, path, output, chunk), **options))
+            (group, _explain(chosen, Problem(network, images[group], rows, path, output, chunk), options))
             for group, rows in _groups(lists, chunk, images.device)
         ]
     return _gather(parts, lists, width, chosen.name, options)
@@ -106,8 +107,8 @@ def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, out
     """The layer that `attribute` takes the initial map from.
 
     VGG: the ReLU after the last convolution; AlexNet and DenseNet: ``features``; ResNet, ResNeXt, WideResNet:
-    ``layer4``; Inception-v3: ``Mixed_7c``, also where such a network is an attribute of the model. For any other network
-    the feature map that enters the last spatial pooling, mean or flattening is found by recording one image.
+    ``layer4``; Inception-v3: ``Mixed_7c``, also where such a network is an attribute of the model. For any other
+    network the feature map that enters the last spatial pooling, mean or flattening is found by recording one image.
 
     Args:
         model: A classifier.
@@ -123,6 +124,7 @@ def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, out
         LayerError: If the layer does not exist, did not run or is no feature map, or none was found.
     """
     network = unwrap(model)
+    refuse_opaque(network)
     check_images(network, images)
     path = family_layer(network) if layer is None else path_of(network, layer)
     with explaining(network):
@@ -177,10 +179,17 @@ def _groups(lists: list[list[int]], chunk: int | None, device: torch.device) -> 
             yield torch.tensor(group, device=device), rows
 
 
+def _explain(method: Method, problem: Problem, options: dict[str, Any]) -> Explanation:
+    if problem.targets.shape[1]:
+        return method.explain(problem, **options)
+    logits = select_logits(problem.model(problem.images.clone()), len(problem.images), problem.output)
+    return Explanation(problem.images.new_empty(0, *problem.images[:, 0].shape, dtype=problem.dtype), logits)
+
+
 def _gather(
     parts: list[tuple[Tensor, Explanation]], lists: list[list[int]], width: int, method: str, options: dict[str, Any]
 ) -> Attribution:
-    first = parts[0][1]
+    first = max((part for _, part in parts), key=lambda part: len(part.maps))
     shape = (len(lists), width, *first.maps.shape[2:])
     maps = first.maps.new_full(shape, float("nan"))
     logits = first.logits.new_empty(len(lists), first.logits.shape[1])

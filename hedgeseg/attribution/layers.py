@@ -1,4 +1,4 @@
-"""Which layer the initial map is taken from (METHOD: VGG, AlexNet, ResNet, DenseNet and Inception by name, else found)."""
+"""Which layer the initial map is taken from: known for five families of networks, found by recording for the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torch import nn
 
 from hedgeseg.attribution.errors import LayerError
 from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, MAXIMA, VIEWS
 from hedgeseg.attribution.tape import Op, Tape, Value
 
@@ -119,9 +118,6 @@ def _nth_output(tape: Tape, name: str) -> Value | None:
 def find_last_map(recording: Recording) -> tuple[str, Value]:
     """The last feature map: what enters the last spatial pooling, mean or flattening before the logits.
 
-    Where that map is a map of class scores already (it becomes the logits without further weights, as in SqueezeNet),
-    the input of the last layer with weights is taken instead: features, not scores, are to be weighted by gradients.
-
     Returns:
         The name (a module path if a module returned it, else ``aten.<op>:<k>``) and the value.
 
@@ -143,11 +139,6 @@ def find_last_map(recording: Recording) -> tuple[str, Value]:
         or (value.producer.packet in VIEWS | COPIES and value.producer.inputs[0].positions > 1)
     ):
         value = value.producer.inputs[0]
-    behind = [op for op in ancestry if op.index > value.order]
-    if not any(is_weighted(op.packet) for op in behind):
-        weighted = [op for op in ancestry if is_weighted(op.packet) and op.index <= value.order]
-        if weighted:
-            value = max(weighted, key=lambda op: op.index).inputs[0]
     return name_of(tape, value), value
 
 

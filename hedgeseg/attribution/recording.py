@@ -53,9 +53,7 @@ def record(
 
     Raises:
         OutputError: If the model returns no logits of shape (N, K) that depend on the images.
-        UnsupportedModelError: If the model is scripted or quantised.
     """
-    refuse_opaque(model)
     with torch.no_grad():
         own = images.detach().clone()  # a model may write into its input
         tape = Tape(own, keeps, is_weighted, wanted)
