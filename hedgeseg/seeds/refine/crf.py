@@ -67,25 +67,47 @@ def dense_crf(
         ValueError: inputs that do not fit, an unknown preset, or a number out of range.
     """
     picture, values = check_inputs(image, probabilities)
-    kernel = _preset(preset)
-    if iterations < 0:
-        raise ValueError(f"iterations must be 0 or more, got {iterations}")
-    labels, height, width = values.shape
-    if labels < 2:
-        return torch.ones_like(values)
-    energy = label_unary(values, certainty) if unary == "labels" else probability_unary(values)
-    energy = energy.reshape(labels, -1).T.contiguous()
-    terms = [
-        (weight, lattice, 1 / torch.sqrt(lattice.filter(torch.ones_like(energy[:, :1])) + 1e-20))
-        for weight, lattice in _kernels(picture, kernel)
-    ]
-    posterior = torch.softmax(-energy, dim=1)
-    for _ in range(iterations):
-        message = -energy
-        for weight, lattice, norm in terms:
-            message = message + weight * norm * lattice.filter(norm * posterior)
-        posterior = torch.softmax(message, dim=1)
-    return posterior.T.reshape(labels, height, width).contiguous()
+    return DenseCRF(picture, preset).posterior(values, iterations, unary, certainty)
+
+
+class DenseCRF:
+    """The lattices of one picture, built once, for any number of posteriors.
+
+    Args:
+        image: uint8 (H, W, 3), RGB, on the device to work on.
+        preset: see `dense_crf`.
+
+    Raises:
+        ValueError: unknown preset.
+    """
+
+    def __init__(self, image: Tensor | np.ndarray, preset: str | Preset = "irn") -> None:
+        picture = torch.as_tensor(image)
+        ones = torch.ones(picture.shape[0] * picture.shape[1], 1, device=picture.device)
+        self.terms = [
+            (weight, lattice, 1 / torch.sqrt(lattice.filter(ones) + 1e-20))
+            for weight, lattice in _kernels(picture, _preset(preset))
+        ]
+
+    @torch.no_grad()
+    def posterior(
+        self, probabilities: Tensor, iterations: int = 10, unary: Unary = "probabilities", certainty: float = 0.7
+    ) -> Tensor:
+        """Mean-field posterior (L, H, W) of probabilities (L, H, W); arguments as in `dense_crf`."""
+        if iterations < 0:
+            raise ValueError(f"iterations must be 0 or more, got {iterations}")
+        labels = len(probabilities)
+        if labels < 2:
+            return torch.ones_like(probabilities)
+        energy = label_unary(probabilities, certainty) if unary == "labels" else probability_unary(probabilities)
+        energy = energy.reshape(labels, -1).T.contiguous()
+        posterior = torch.softmax(-energy, dim=1)
+        for _ in range(iterations):
+            message = -energy
+            for weight, lattice, norm in self.terms:
+                message = message + weight * norm * lattice.filter(norm * posterior)
+            posterior = torch.softmax(message, dim=1)
+        return posterior.T.reshape(probabilities.shape).contiguous()
 
 
 def probability_unary(probabilities: Tensor) -> Tensor:
