@@ -68,7 +68,7 @@ class SeedGenerator:
         *,
         merge: Merge = "sum",
         fuse: Fusion = "product",
-        smoothing: float = 0.015,
+        smoothing: float = 0.02,
         refine_side: int = 1024,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -77,7 +77,7 @@ class SeedGenerator:
         if not scales or not all(scale > 0 for scale in scales):
             raise ValueError(f"scales must be one or more positive factors such as (0.5, 1.0, 1.5), got {scales}")
         if not 0 <= smoothing < 0.5:
-            raise ValueError(f"smoothing is a fraction of the long side, such as 0.015, got {smoothing}")
+            raise ValueError(f"smoothing is a fraction of the long side, such as 0.02, got {smoothing}")
         if refine_side < 1:
             raise ValueError(f"refine_side is a number of pixels such as 1024, got {refine_side}")
         if merge not in ("sum", "max", "mean"):
