@@ -15,7 +15,7 @@ from torchmetrics import Metric
 
 from hedgeseg.metrics.pairs import check_classes
 
-__all__ = ["MapMetric", "ordinary_tensors", "warn_empty"]
+__all__ = ["MapMetric", "keep_apart", "ordinary_tensors", "warn_empty"]
 
 
 @contextmanager
@@ -27,6 +27,15 @@ def ordinary_tensors() -> Iterator[None]:
     """
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def keep_apart(metric: Metric) -> None:
+    """Prevent a MetricCollection from merging `metric` with one of other settings.
+
+    A collection merges metrics whose states are equal after the first batch, and two tolerances of the pointing game
+    often are; from then on it updates only one of them. NaN equals nothing, not even itself.
+    """
+    metric.add_state("apart", torch.tensor(torch.nan), dist_reduce_fx="sum")
 
 
 def warn_empty(metric: Metric, used: int, seen: int = 0) -> None:
@@ -63,6 +72,7 @@ class MapMetric(Metric):
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"num_classes must be at least 1 or None, got {num_classes}")
         self.num_classes = num_classes
+        keep_apart(self)
         shape = (len(self.value_names), num_classes or 1)
         self.add_state("total", torch.zeros(shape), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from hedgeseg.metrics.map_metric import ordinary_tensors, warn_empty
+from hedgeseg.metrics.map_metric import keep_apart, ordinary_tensors, warn_empty
 from hedgeseg.metrics.model_randomization import Order, randomizable_layers, randomize_all, randomized_models
 from hedgeseg.metrics.pairs import check_maps
 from hedgeseg.metrics.similarity import spearman, ssim
@@ -121,6 +121,7 @@ class RandomizationSanity(Metric):
         # Around nn.Module's __setattr__: as a submodule the model would enter the metric's state_dict and move with it.
         object.__setattr__(self, "_model", model)
         object.__setattr__(self, "_explain", explain)
+        keep_apart(self)
         self.order, self.seeds = order, tuple(seeds)
         self.layers = tuple(name for name in known if layers is None or name in layers)
         shape = (len(SIMILARITIES), len(self.layers))

@@ -17,7 +17,7 @@ from torchmetrics import Metric
 
 from hedgeseg.metrics.canvas import CANVASES, IMAGENET_MEAN, IMAGENET_STD, make_canvas
 from hedgeseg.metrics.evaluating import Predict
-from hedgeseg.metrics.map_metric import ordinary_tensors, warn_empty
+from hedgeseg.metrics.map_metric import keep_apart, ordinary_tensors, warn_empty
 from hedgeseg.metrics.perturbation import check_images, check_targets, reveal
 
 __all__ = ["RegionInsertion", "region_insertions"]
@@ -122,6 +122,7 @@ class RegionInsertion(Metric):
         _validate(fractions, canvas)
         # Around nn.Module's __setattr__: as a submodule the model would enter the metric's state_dict and move with it.
         object.__setattr__(self, "_predict", predict)
+        keep_apart(self)
         self.canvas, self.fractions = canvas, tuple(fractions)
         self.mean, self.std = tuple(mean), tuple(std)
         self.add_state("correct", torch.zeros(len(fractions) + 2, dtype=torch.int64), dist_reduce_fx="sum")

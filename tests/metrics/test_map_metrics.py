@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from torchmetrics import MetricCollection
 
 from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, PointingGame, PositiveRatio, RankAccuracy
 
@@ -180,3 +181,26 @@ def test_maps_of_another_size_are_resized_bilinearly(metric_class):
     first.update(small, masks)
     second.update(resized, masks)
     assert_same(first.compute(), second.compute(), rtol=0, atol=0)
+
+
+def test_a_collection_keeps_different_metrics_apart():
+    everywhere = torch.ones(2, 8, 8, dtype=torch.bool)
+    maps = torch.zeros(2, 8, 8)
+    maps[:, 4, 4] = 1.0
+    near = torch.zeros(2, 8, 8, dtype=torch.bool)
+    near[:, 4, 6] = True
+    metrics = {
+        "wide": PointingGame(tolerance=15),
+        "narrow": PointingGame(tolerance=0),
+        "rank": RankAccuracy(),
+        "positive": PositiveRatio(zero_tolerance=0.5),
+    }
+    collection = MetricCollection(copy.deepcopy(metrics))
+    for masks in (everywhere, near):  # the first batch leaves equal states
+        collection.update(maps, masks)
+        for metric in metrics.values():
+            metric.update(maps, masks)
+    for name, metric in metrics.items():
+        assert_same(collection[name].compute(), metric.compute(), rtol=0, atol=0)
+    assert collection["wide"].compute()["pointing_game"] == 1.0
+    assert collection["narrow"].compute()["pointing_game"] == 0.5
