@@ -10,7 +10,6 @@ import warnings
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr
 from hedgeseg.attribution.methods.from_forward import explain_each
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
@@ -51,7 +50,7 @@ def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
         for target in targets.tolist():
             method = attr.DeepLift(Replay(recording, problem.dtype))
             leaf = image.clone().requires_grad_()
-            with torch.enable_grad(), full_precision(leaf), warnings.catch_warnings():
+            with torch.enable_grad(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
                 rows.append(method.attribute(leaf, reference, target=target).detach()[0].sum(0))
         return torch.stack(rows)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.methods.method import Explanation, Problem
 from hedgeseg.attribution.recording import select_logits
@@ -31,16 +32,20 @@ def logits_of(problem: Problem) -> Forward:
 
     Returns:
         A function from (n, C, *space) to (n, K), differentiable with respect to the images where gradients are on. It
-        hands the model a copy, so that one that writes into its input changes nothing of the caller's.
+        hands the model a copy, so that one that writes into its input changes nothing of the caller's. The model runs
+        under the autocast that is on now, whatever is on when the function is called: a method's own arithmetic is
+        done in full precision around it.
     """
-    model = problem.model
+    model, device = problem.model, problem.images.device.type
+    mixed, half = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     # Autograd can't save a tensor that was born in inference mode; such weights are replaced by copies for the call.
     named = [*model.named_parameters(), *model.named_buffers()]
     copies = {name: tensor.detach().clone() for name, tensor in named if tensor.is_inference()}
 
     def forward(images: Tensor) -> Tensor:
-        own = images.clone()
-        returned = torch.func.functional_call(model, copies, (own,)) if copies else model(own)
+        own = images.to(problem.images.dtype, copy=True)
+        with torch.autocast(device, dtype=half, enabled=mixed):
+            returned = torch.func.functional_call(model, copies, (own,)) if copies else model(own)
         return select_logits(returned, len(images), problem.output)
 
     return forward
@@ -64,17 +69,13 @@ def explain_each(problem: Problem, method: str, explain_one: ExplainOne) -> Expl
     refuse_layer(problem, method)
     logits = logits_of(problem)(problem.images)
     check_targets(problem.targets.tolist(), logits.shape[1])
-    return Explanation(each_image(problem, explain_one), logits)
-
-
-def each_image(problem: Problem, explain_one: ExplainOne) -> Tensor:
-    """Maps (T, N, *space) of images that are explained one after the other."""
     shape = (problem.targets.shape[1], len(problem.images), *problem.images.shape[2:])
     maps = problem.images.new_zeros(shape, dtype=problem.dtype)
-    if problem.targets.shape[1]:
+    with full_precision(maps):
         for i, targets in enumerate(problem.targets):
-            maps[:, i] = explain_one(problem.images[i : i + 1], targets).to(problem.dtype)
-    return maps
+            if len(targets):
+                maps[:, i] = explain_one(problem.images[i : i + 1], targets).to(problem.dtype)
+    return Explanation(maps, logits)
 
 
 def refuse_layer(problem: Problem, method: str) -> None:

@@ -33,6 +33,7 @@ aten = torch.ops.aten
 
 _HALF = (torch.float16, torch.bfloat16)
 _LINEAR = WEIGHTED | COPIES | VIEWS | MOVES | AVERAGES | SUMS | PRODUCTS | {aten.cat, view_write}
+_POINTWISE = ACTIVATIONS | POINTWISE | {aten.reciprocal, aten.reciprocal_, aten.rsqrt, aten.rsqrt_}
 _BATCH_NORMS = frozenset(
     {
         aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training,
@@ -70,7 +71,10 @@ class Replay(nn.Module):
         computed: dict[Value, Any] = {self._recording.tape.images: images}
         for op in self._ops:
             if str(op.index) in self.nonlinear:
-                outputs = (self.nonlinear[str(op.index)](computed[op.inputs[0]]),)
+                # A copy for every module: captum replaces the gradient of the tensor that enters one. That must reach
+                # no other consumer of the tensor, and an activation that made it must see the replaced gradient
+                # (captum alone gets two such modules in a row wrong, as a ReLU and the pooling behind it are).
+                outputs = (self.nonlinear[str(op.index)](computed[op.inputs[0]].clone()),)
             else:
                 outputs = op.run(lambda a: computed[a] if isinstance(a, Value) else self._constant(a))
             computed.update({v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None})
@@ -84,7 +88,7 @@ class Replay(nn.Module):
             return Windows(op)
         if op.packet in (aten.relu, aten.relu_):
             return nn.ReLU()
-        if op.packet in ACTIVATIONS | POINTWISE and alone:
+        if op.packet in _POINTWISE and alone:
             return self._pointwise(op)
         if op.packet in PRODUCTS and alone and len(op.inputs) == 2:
             return self._pointwise(op)  # a square

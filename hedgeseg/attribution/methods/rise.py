@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.methods.from_forward import check_positive, logits_of, refuse_layer, rows_at_once
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
@@ -56,7 +57,8 @@ def explain(
         for i, (image, targets) in enumerate(zip(images, problem.targets, strict=True)):
             seen = forward(image * part[:, None].to(image.dtype))
             scores = _scores(seen.to(problem.dtype), score)[:, targets]
-            maps[:, i] += torch.einsum("mt,m...->t...", scores, part)
+            with full_precision(part):
+                maps[:, i] += torch.einsum("mt,m...->t...", scores, part)
     return Explanation(maps / (keep * masks), logits)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.methods.from_forward import logits_of, rows_at_once
 from hedgeseg.attribution.methods.from_layer import record_to_layer, resize
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
@@ -35,11 +36,13 @@ def explain(problem: Problem) -> Explanation:
     recording, name, _, activation, _ = record_to_layer(problem, RuleBook("score_cam", {}))
     forward, rows = logits_of(problem), rows_at_once(problem)
     maps = []
-    for image, features, targets in zip(problem.images, activation, problem.targets, strict=True):
-        scores = [forward(seen)[:, targets] for seen in _seen_through(image, features, rows)]
-        weights = torch.cat(scores).to(features.dtype).softmax(0)
-        maps.append(torch.einsum("kt,k...->t...", weights, features).clamp(min=0))
-    return Explanation(resize(torch.stack(maps, 1), problem.images.shape[2:]), recording.logits, name)
+    with full_precision(activation):
+        for image, features, targets in zip(problem.images, activation, problem.targets, strict=True):
+            scores = [forward(seen)[:, targets] for seen in _seen_through(image, features, rows)]
+            weights = torch.cat(scores).to(features.dtype).softmax(0)
+            maps.append(torch.einsum("kt,k...->t...", weights, features).clamp(min=0))
+        resized = resize(torch.stack(maps, 1), problem.images.shape[2:])
+    return Explanation(resized, recording.logits, name)
 
 
 METHOD = Method(
