@@ -81,7 +81,7 @@ class Textured(nn.Module):
 
 def test_it_finds_what_the_class_looks_at() -> None:
     image = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    found = attribute(Textured(), image, [[0, 3]], method="extremal_perturbation", iterations=50, areas=(0.2,)).maps[0]
+    found = attribute(Textured(), image, [[0, 3]], method="extremal_perturbation", iterations=80, areas=(0.2,)).maps[0]
     size = 16
     assert float(found[0, :size, :size].mean()) > 2 * float(found[0, size:, size:].mean())
     assert float(found[1, size:, size:].mean()) > 2 * float(found[1, :size, :size].mean())
