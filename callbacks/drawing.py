@@ -20,7 +20,7 @@ SMALLEST, LARGEST = 160, 384
 def draw_panels(
     findings: Sequence[Finding], names: ClassNames, when: str, normalisation: Normalisation | None = None
 ) -> list[Panel]:
-    """Draw the maps of the watched images, one sheet of one common size for each.
+    """Draw the maps of the watched images, one sheet for each.
 
     The object's outline is yellow on the image. A cross marks the strongest pixel on the overlay: green on the object,
     orange off it, white where that is not known.
@@ -32,7 +32,7 @@ def draw_panels(
         normalisation: (mean, std) to undo.
     """
     pictures = [visual.denormalise(f.explanation.example.image, *(normalisation or (None, None))) for f in findings]
-    drawings = visual.same_size([_drawing(f, p, names, when) for f, p in zip(findings, pictures, strict=True)])
+    drawings = [_drawing(f, p, names, when) for f, p in zip(findings, pictures, strict=True)]
     return [Panel(f, p, d, i) for i, (f, p, d) in enumerate(zip(findings, pictures, drawings, strict=True))]
 
 
@@ -45,15 +45,19 @@ def _drawing(finding: Finding, picture: Picture, names: ClassNames, when: str) -
         shown = _sized(picture)
         if region is not None:
             shown = visual.outline(shown, _sized(region.numpy()), width=2)
-        laid = _marked(_sized(visual.overlay(picture, relevance)), relevance, scores[row].hit)
+        laid = _sized(visual.overlay(picture, relevance))
+        if relevance.any():
+            laid = _marked(laid, relevance, scores[row].hit)
         rows.append([shown, _sized(visual.seismic(relevance)), laid])
-        captions.append(_caption(names[index], explanation.scores[row], scores[row]))
+        captions.append(_caption(f"{names[index]} {explanation.scores[row]:.2f}", scores[row], bool(relevance.any())))
     title = f"{explanation.example.key} \N{MIDDLE DOT} {when}"
     return visual.contact_sheet(rows, columns=COLUMNS, rows=captions, title=title)
 
 
-def _caption(name: str, probability: float, score: Score) -> str:
-    parts = [f"{name} {probability:.2f}"]
+def _caption(name: str, score: Score, relevant: bool) -> str:
+    if not relevant:
+        return f"{name} \N{MIDDLE DOT} no relevance anywhere"
+    parts = [name]
     if score.hit is not None:
         parts.append("on the object" if score.hit else "off the object")
     if score.outside_inside is not None:

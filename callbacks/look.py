@@ -18,7 +18,7 @@ class Panel:
     Attributes:
         finding: its maps and their scores.
         picture: the image, uint8 `(H, W, 3)`.
-        drawing: image, maps and overlays on one sheet, uint8; of one size within a look.
+        drawing: image, maps and overlays on one sheet, uint8.
         number: position among the watched images of its loader.
     """
 

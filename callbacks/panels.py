@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from hedgeseg.callbacks.files import Files
 from hedgeseg.callbacks.look import Look, Panel
+from hedgeseg.visual import Picture, same_size
 
 WANDB_IMAGES = 108
 """Weights & Biases keeps this many images under one key and drops the rest."""
@@ -102,7 +103,8 @@ class Wandb:
             kept = panels[:WANDB_IMAGES]
             if kept:
                 entry[f"{look.prefix}/panels{suffix}"] = [
-                    wandb.Image(str(self.files.drawing(look, suffix, panel)), caption=panel.key) for panel in kept
+                    wandb.Image(self._drawn(look, suffix, panel, padded), caption=panel.key)
+                    for panel, padded in zip(kept, same_size([panel.drawing for panel in kept]), strict=True)
                 ]
                 entry[f"{look.prefix}/overlays{suffix}"] = [self._interactive(look, suffix, panel) for panel in kept]
         entry[f"{look.prefix}/maps"] = self._grown_table(look)
@@ -137,6 +139,10 @@ class Wandb:
                     cells = {**row, "epoch": look.epoch, "step": look.step, "panel": wandb.Image(file)}
                     self._table.add_data(*(cells[column] for column in self.columns))
         return self._table
+
+    def _drawn(self, look: Look, suffix: str, panel: Panel, padded: Picture) -> str | Picture:
+        """The file of a panel; its pixels where it has to be padded: images under one key must be of one size."""
+        return str(self.files.drawing(look, suffix, panel)) if padded.shape == panel.drawing.shape else padded
 
     def _interactive(self, look: Look, suffix: str, panel: Panel) -> Any:
         """The plain image with masks and boxes that can be switched on and off in the browser."""

@@ -80,8 +80,9 @@ def overlay(image: Any, relevance: Any, scale: float | None = None, percentile: 
     if values.shape != picture.shape[:2]:
         height, width = picture.shape[:2]
         values = np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
-    # The root lifts weak relevance into view; a ground moved towards white keeps the two colours distinct.
-    strength = np.sqrt(np.clip(np.abs(values) / scale, 0, 1))[..., None]
+    # Linear: a root would tint the whole picture where a map is weakly negative all over. A ground moved towards white
+    # keeps the two colours distinct.
+    strength = np.clip(np.abs(values) / scale, 0, 1)[..., None]
     grey = picture.astype(np.float32) @ np.asarray((0.299, 0.587, 0.114), np.float32)
     ground = (0.75 * grey + 0.25 * 255)[..., None]
     colour = np.where(values[..., None] > 0, np.asarray((225, 20, 20)), np.asarray((20, 60, 235)))
