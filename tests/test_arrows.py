@@ -1,0 +1,81 @@
+"""The import arrows of the house: which part may know which."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "hedgeseg"
+
+# Part of the house -> the parts of hedgeseg that it may import.
+MAY_IMPORT = {
+    "attribution": {"attribution"},
+    "metrics": {"metrics"},
+    "visual": {"visual"},
+    "seeds/formats": {"seeds.formats", "seeds.seed", "seeds.components"},
+    "seeds": {"seeds", "attribution", "metrics", "visual"},
+    "data": {"data", "visual"},
+    "models": {"models", "data"},
+    "callbacks": {"callbacks", "seeds", "attribution", "metrics", "visual"},
+}
+LIGHTNING = {"callbacks", "data", "models"}
+
+
+def files(part):
+    path = ROOT / "callbacks" if part == "callbacks" else PACKAGE / part
+    if path.is_dir():
+        return sorted(path.rglob("*.py"))
+    return [path.with_suffix(".py")]
+
+
+def imported(file):
+    """Dotted names of everything a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_arrows_inside_the_package(part):
+    allowed = MAY_IMPORT[part]
+    found = files(part)
+    assert found
+    for file in found:
+        for name in imported(file):
+            if name.startswith("hedgeseg."):
+                inner = name.removeprefix("hedgeseg.")
+                assert any(inner == a or inner.startswith(a + ".") for a in allowed), f"{file} imports {name}"
+
+
+def test_who_knows_lightning_and_wandb():
+    for file in [*PACKAGE.rglob("*.py"), *(ROOT / "callbacks").rglob("*.py")]:
+        parts = file.resolve().relative_to(ROOT).parts
+        part = parts[0] if parts[0] == "callbacks" else parts[1]
+        roots = {name.split(".")[0] for name in imported(file)}
+        if part not in LIGHTNING:
+            assert not roots & {"lightning", "pytorch_lightning"}, file
+        if file.name != "panels.py":
+            assert "wandb" not in roots, file
+
+
+@pytest.mark.parametrize("module", ["hedgeseg", "hedgeseg.attribution", "hedgeseg.metrics", "hedgeseg.seeds"])
+def test_importing_the_engine_loads_neither_lightning_nor_wandb(module):
+    code = f"import sys, {module}; print([m for m in ('lightning', 'pytorch_lightning', 'wandb', 'albumentations') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_package_is_installed():
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {p.parent.relative_to(ROOT) for p in PACKAGE.rglob("__init__.py")}
+    folders |= {Path("hedgeseg") / p.parent.relative_to(ROOT) for p in (ROOT / "callbacks").rglob("__init__.py")}
+    assert {".".join(f.parts) for f in folders} == set(settings["packages"])

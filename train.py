@@ -1,0 +1,108 @@
+"""Train, watch, make seeds and score them.
+
+uv run train.py                                     the quick start: everything below on embedded data
+uv run train.py fit --config configs/shapes.yaml    train a classifier and watch it
+uv run train.py validate | test --config ...        evaluate and explain it
+uv run train.py predict --config ... [--ckpt_path]  write seeds (SeedWriter in the config) and score them
+
+Any option of a configuration can be given on the command line; `--help` lists them, `--print_config` shows the result.
+"""
+
+import os
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningCLI
+
+import hedgeseg.data  # noqa: F401 - its data modules can be named in a configuration by their class names
+from hedgeseg.callbacks import SeedWriter
+from hedgeseg.models import Classifier
+from hedgeseg.seeds.score import score_folder
+from hedgeseg.seeds.table import score_table, write_scores
+
+HERE = Path(__file__).resolve().parent
+QUICK_METHODS = {"hedge": {"method": "hedge", "gamma": 2.0}, "grad_cam": {"method": "grad_cam"}}
+
+
+class CommandLine(LightningCLI):
+    """`fit | validate | test | predict`, with scores after `predict` where the data has true masks."""
+
+    def after_predict(self) -> None:
+        """Score what the SeedWriters of the configuration wrote."""
+        score_seed_folders(self.trainer, self.datamodule)
+
+
+def score_seed_folders(trainer: Trainer, datamodule: Any) -> dict[str, dict[str, Any]]:
+    """Score the folder of every SeedWriter, print the table and write it as `scores.json` into each folder.
+
+    Args:
+        trainer: After `predict`.
+        datamodule: Its `predict_dataset` tells classes and true masks; without one nothing is scored.
+
+    Returns:
+        Scores by folder name.
+    """
+    dataset = getattr(datamodule, "predict_dataset", None)
+    folders = {str(c.folder): c.folder for c in trainer.callbacks if isinstance(c, SeedWriter)}  # type: ignore[attr-defined]
+    if dataset is None or not folders or not trainer.is_global_zero:
+        return {}
+    scores = {}
+    for folder in folders.values():
+        try:
+            scores[folder.name] = score_folder(folder, dataset)
+        except ValueError as error:
+            print(f"{folder}: not scored: {error}")
+            continue
+        write_scores(folder / "scores.json", scores[folder.name])
+    if scores:
+        print(score_table(scores))
+    return scores
+
+
+def next_run(parent: Path) -> Path:
+    """A folder `parent/<n>` that does not exist yet: a run never writes into another's results."""
+    taken = [int(p.name) for p in parent.glob("*") if p.name.isdecimal()]
+    run = parent / str(max(taken, default=0) + 1)
+    run.mkdir(parents=True)
+    return run
+
+
+def quick_start() -> None:
+    """Fit a small CNN on the embedded shapes, watch it, write seeds by hedging and by Grad-CAM, and score both."""
+    run = next_run(Path("runs") / "shapes")
+    cli = CommandLine(
+        Classifier,
+        LightningDataModule,
+        subclass_mode_data=True,
+        args=["fit", "--config", str(HERE / "configs" / "shapes.yaml"), *_inside(run)],
+    )
+    writers = [SeedWriter(str(run / "seeds" / name), options) for name, options in QUICK_METHODS.items()]
+    trainer = cli.trainer
+    trainer.callbacks.extend(writers)  # type: ignore[attr-defined]
+    trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
+    print(f"\nclassifier: mAP {float(trainer.callback_metrics.get('val/map', float('nan'))):.3f} on the validation scenes")
+    score_seed_folders(trainer, cli.datamodule)
+    print(f"pictures: {run / 'hedge'}")
+    print(f"masks:    {run / 'seeds'}")
+    print(f"W&B run:  {run / 'wandb'}  (offline; `wandb sync` uploads it, `wandb leet` shows it here)")
+
+
+def _inside(run: Path) -> list[str]:
+    return ["--trainer.default_root_dir", str(run), "--trainer.logger.save_dir", str(run)]
+
+
+def main() -> None:
+    """The command line; without an argument, the quick start."""
+    if len(sys.argv) == 1:
+        quick_start()
+    else:
+        CommandLine(Classifier, LightningDataModule, subclass_mode_data=True)
+
+
+if __name__ == "__main__":
+    main()
