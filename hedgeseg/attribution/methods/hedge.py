@@ -13,6 +13,7 @@ Activation", arXiv 2205.11109; T-PAMI 2024 as "Attribution Equilibrium".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 from hedgeseg.attribution.branches import find_fork, main_branch, residual_sums
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.rules.ablation import hedge_without, terms
 from hedgeseg.attribution.rules.hedge import hedge, per_sample, safe_divide, spread
 from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, data, is_weighted, linear_map
 from hedgeseg.attribution.rules.structural import (
@@ -49,6 +51,7 @@ def explain(
     variant: Variant = "paper",
     residual: Residual = "main",
     precision: Precision = "fp32",
+    ablate: Sequence[str] = (),
 ) -> Explanation:
     """Hedged attribution.
 
@@ -59,6 +62,8 @@ def explain(
         residual: How the "paper" variant divides relevance at a residual sum: all to the branch with the convolutions,
             or in proportion to the branches' absolute values.
         precision: "bf16" runs the convolutions with absolute weights in bfloat16.
+        ablate: Terms of Eq. 13 to leave out, of "C", "A", "U" and "Psi" (Table 2, at gamma = 2): for studies of the
+            rule, slower than the whole.
 
     Returns:
         Signed maps; their sum is about (gamma - 2) times the mass of the initial map.
@@ -67,7 +72,7 @@ def explain(
         ValueError: If an option has no such value.
     """
     _check(gamma, variant, residual, precision)
-    book = rule_book(len(problem.images), gamma, variant, residual, precision)
+    book = rule_book(len(problem.images), gamma, variant, residual, precision, ablate)
     recording, name, layer, activation, gradients = record_to_layer(problem, book)
     initial = initial_map(activation, gradients)
     scale = doubled_forks(recording.tape) if variant == "official" else {}
@@ -109,6 +114,7 @@ def rule_book(
     variant: Variant = "paper",
     residual: Residual = "main",
     precision: Precision = "fp32",
+    ablate: Sequence[str] = (),
 ) -> RuleBook:
     """The rules of hedging.
 
@@ -118,11 +124,13 @@ def rule_book(
         variant: See `explain`.
         residual: See `explain`.
         precision: See `explain`.
+        ablate: See `explain`.
 
     Returns:
         The table for `sweep`.
     """
     official = variant == "official"
+    on_layer = hedge if not ablate else partial(hedge_without, without=terms(ablate))
 
     def weighted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
         r = single(relevance)
@@ -131,7 +139,7 @@ def rule_book(
         if value.pixels:
             return [(value, z_beta(linear, x, r, batch=batch))]
         pointwise = not isinstance(linear, Convolution) or _is_pointwise(linear, official)
-        inside = hedge(linear, x, r, batch=batch, gamma=gamma, pointwise=pointwise, unit_mass=official)
+        inside = on_layer(linear, x, r, batch=batch, gamma=gamma, pointwise=pointwise, unit_mass=official)
         return [(value, inside)]
 
     def share(op: Op, r: Tensor) -> Relevance:
