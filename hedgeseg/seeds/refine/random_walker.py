@@ -61,6 +61,8 @@ def random_walker(
         beta=beta,
         mode="cg_j",
         tol=1e-3,
+        # The solver stops a little outside [0, 1]; the clamp below brings it back.
+        prob_tol=0.1,
         channel_axis=-1,
         return_full_prob=True,
     )
