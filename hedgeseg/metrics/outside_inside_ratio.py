@@ -7,6 +7,8 @@ headline is the mean of the ratios, and the ratio of the means is reported too.
 The value depends on contrast, not only on ranking: raising a map to a power of 3 can halve it, and a single negative
 outlier pushes it towards 1. Hence the companions: `outside_inside_ratio_clipped` (N between the 1st and 99th
 percentile) and `outside_inside_ratio_positive` (N on max(R, 0)), and RankAccuracy, which depends on ranking alone.
+For maps with few positive pixels the inside mean of the positive variant comes close to 0, and a single ratio can
+dominate the mean: there, trust `outside_inside_ratio_positive_of_means`.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,7 @@ CLIP = (0.01, 0.99)
 
 
 def outside_inside_ratios(maps: Tensor, masks: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
-    """Ratio of every map under each normalisation, and the two means Eq. 14 divides.
+    """Ratio of every map under each normalisation, and the means that the plain and the positive one divide.
 
     Args:
         maps: float `(B, h, w)` of any range; resized bilinearly to the masks' size if that differs.
@@ -32,9 +34,10 @@ def outside_inside_ratios(maps: Tensor, masks: Tensor, valid: Tensor | None = No
         valid: bool `(B, H, W)` or None; false pixels are neither inside nor outside, nor do they take part in N.
 
     Returns:
-        `(B,)` tensors by name: `outside_inside_ratio`, `outside_inside_ratio_clipped`, `outside_inside_ratio_positive`,
-        `outside_mean`, `inside_mean`. NaN for an empty or full mask, and for a ratio whose inside mean is 0 (infinite).
-        A constant map, for which N is undefined, has ratio 1 and means NaN.
+        `(B,)` tensors by name: `outside_inside_ratio`, `outside_inside_ratio_clipped`,
+        `outside_inside_ratio_positive`, and `outside_mean`, `inside_mean`, `outside_positive_mean`,
+        `inside_positive_mean`. NaN for an empty or full mask, and for a ratio whose inside mean is 0 (infinite). A
+        constant map, for which N is undefined, has ratio 1 and means NaN.
 
     Raises:
         TypeError: if a dtype is wrong.
@@ -87,13 +90,14 @@ def _per_map(pairs: Pairs) -> dict[str, Tensor]:
     maps, valid = pairs.maps, pairs.valid
     plain = min_max(maps, valid)
     clipped = min_max(maps, valid, *_percentiles(maps, valid, CLIP))
-    outside, inside = _means(plain, pairs)
+    positive = min_max(maps.clamp(min=0.0), valid)
+    names = ("outside_mean", "inside_mean", "outside_positive_mean", "inside_positive_mean")
+    means = dict(zip(names, (*_means(plain, pairs), *_means(positive, pairs)), strict=True))
     return {
         "outside_inside_ratio": _ratio(plain, pairs),
         "outside_inside_ratio_clipped": _ratio(clipped, pairs),
-        "outside_inside_ratio_positive": _ratio(min_max(maps.clamp(min=0.0), valid), pairs),
-        "outside_mean": outside.masked_fill(pairs.trivial, torch.nan),
-        "inside_mean": inside.masked_fill(pairs.trivial, torch.nan),
+        "outside_inside_ratio_positive": _ratio(positive, pairs),
+        **{name: mean.masked_fill(pairs.trivial, torch.nan) for name, mean in means.items()},
     }
 
 
@@ -101,9 +105,9 @@ class OutsideInsideRatio(MapMetric):
     """Mean outside-inside ratio (Eq. 14) and its less contrast-bound variants; lower is better.
 
     `compute()` returns `outside_inside_ratio` (mean of ratios), `outside_inside_ratio_of_means`,
-    `outside_inside_ratio_clipped`, `outside_inside_ratio_positive`, `outside_inside_ratio_maps`,
-    `outside_inside_ratio_skipped` and, with `num_classes`, `outside_inside_ratio_class_mean` and
-    `outside_inside_ratio_per_class`.
+    `outside_inside_ratio_clipped`, `outside_inside_ratio_positive`, `outside_inside_ratio_positive_of_means`,
+    `outside_inside_ratio_maps`, `outside_inside_ratio_skipped` and, with `num_classes`,
+    `outside_inside_ratio_class_mean` and `outside_inside_ratio_per_class`.
 
     Skipped are empty and full masks and maps that are at their minimum everywhere inside (an infinite ratio).
 
@@ -127,6 +131,8 @@ class OutsideInsideRatio(MapMetric):
         "outside_inside_ratio_positive",
         "outside_mean",
         "inside_mean",
+        "outside_positive_mean",
+        "inside_positive_mean",
     )
 
     def update(
@@ -150,5 +156,7 @@ class OutsideInsideRatio(MapMetric):
     def compute(self) -> dict[str, Tensor]:
         """Return the keys listed in the class's docstring as float tensors."""
         result = super().compute()
-        result["outside_inside_ratio_of_means"] = result.pop("outside_mean") / result.pop("inside_mean")
+        for variant, part in (("", ""), ("_positive", "positive_")):
+            ratio = result.pop(f"outside_{part}mean") / result.pop(f"inside_{part}mean")
+            result[f"outside_inside_ratio{variant}_of_means"] = ratio
         return result

@@ -103,6 +103,11 @@ def test_ratio_of_means_differs_from_the_mean_of_ratios():
         result["outside_inside_ratio_of_means"], parts["outside_mean"].mean() / parts["inside_mean"].mean()
     )
     assert result["outside_inside_ratio_of_means"] != result["outside_inside_ratio"]
+    torch.testing.assert_close(
+        result["outside_inside_ratio_positive_of_means"],
+        parts["outside_positive_mean"].mean() / parts["inside_positive_mean"].mean(),
+    )
+    assert not any(name.endswith("_mean") for name in result)
 
 
 def test_wide_values_do_not_overflow():
