@@ -47,10 +47,10 @@ def pamr(
     pixels = picture.permute(2, 0, 1).float() / 255
     weights = affinity(pixels, dilations)
     for _ in range(iterations):
-        values = sum(
-            (weights[i] * shifted for i, shifted in enumerate(_neighbours(values, dilations))),
-            start=torch.zeros_like(values),
-        )
+        averaged = torch.zeros_like(values)
+        for weight, shifted in zip(weights, _neighbours(values, dilations), strict=True):
+            averaged.addcmul_(weight, shifted)
+        values = averaged
     return values
 
 
