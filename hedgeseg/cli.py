@@ -1,0 +1,65 @@
+"""The console script `hedgeseg`: explain | methods | score | convert | validate | report.
+
+Exit codes: 0 done; 1 it failed, or `validate` and `convert` found something wrong; 2 it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hedgeseg import __version__
+from hedgeseg.commands import convert, explain, methods, report, score, validate
+from hedgeseg.commands.errors import UsageError
+
+_COMMANDS = (explain, methods, score, convert, validate, report)
+# What the library raises with a message that says what to do; anything else is a bug and keeps its traceback.
+_EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="hedgeseg",
+        description="Explain classifiers by signed maps, and make segmentation seeds of the maps.",
+    )
+    parser.add_argument("--version", action="version", version=f"hedgeseg {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: Arguments without the program's name; those of the process if None.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: From argparse, with code 2, for arguments it refuses, and with 0 after `--help`.
+    """
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except UsageError as error:
+        return _fail(error, 2)
+    except _EXPECTED as error:
+        if arguments.traceback:
+            raise
+        return _fail(error, 1)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"hedgeseg: error: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

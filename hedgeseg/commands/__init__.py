@@ -1,0 +1,1 @@
+"""The subcommands of the console script `hedgeseg`, one file each: `add` declares its arguments, `run` does it."""

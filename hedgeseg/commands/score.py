@@ -1,0 +1,48 @@
+"""`hedgeseg score`: folders of seeds against true masks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hedgeseg.commands.labelled_folder import add_folders, labelled_folder
+
+
+def add(commands: Any) -> None:
+    """Declare the subcommand."""
+    parser = commands.add_parser(
+        "score",
+        help="score folders of seeds against true masks",
+        description="Mean IoU of the masks and at the best background, precision, recall, AP; as a table to compare.",
+    )
+    parser.add_argument("seeds", type=Path, nargs="+", help="folders that hedgeseg wrote seeds to")
+    add_folders(parser, images=False)
+    parser.add_argument("--per-class", action="store_true", help="also a table of classes for each folder")
+    parser.add_argument(
+        "--unsure", default="background", choices=("background", "drop", "miss"), help="what a predicted 255 counts as"
+    )
+    parser.add_argument("--no-detection", action="store_true", help="leave out detection mAP, which takes longest")
+    parser.add_argument("--json", type=Path, help="also write all numbers to this file")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, print, and write the numbers."""
+    from hedgeseg.seeds.score import score_folder
+    from hedgeseg.seeds.table import class_table, score_table, write_scores
+
+    truth = labelled_folder(arguments)
+    scores = {
+        str(folder): score_folder(folder, truth, unsure=arguments.unsure, detection=not arguments.no_detection)
+        for folder in arguments.seeds
+    }
+    print(score_table(scores))
+    for name, found in scores.items():
+        if found["without_seed"]:
+            print(f"{name}: {found['without_seed']} of {len(truth.ids)} images have a mask but no seed")
+        if arguments.per_class:
+            print(f"\n{name}\n{class_table(found)}")
+    if arguments.json:
+        write_scores(arguments.json, scores)
+    return 0
