@@ -38,7 +38,8 @@ def picture_for(
         _check_normalised(image, mean, std)
         shown = denormalise(resize(image, size).float().cpu().numpy(), mean, std)
         return torch.from_numpy(shown).to(image.device)
-    picture = torch.as_tensor(given, device=image.device)
+    # A copy: photographs read by PIL may not be written to, which torch warns of.
+    picture = torch.as_tensor(np.array(given) if isinstance(given, np.ndarray) else given, device=image.device)
     if picture.dtype != torch.uint8 or tuple(picture.shape) != (*size, 3):
         raise ValueError(
             f"picture must be uint8 of shape {(*size, 3)} (the seed's size), got {picture.dtype} {tuple(picture.shape)}"

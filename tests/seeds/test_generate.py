@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -172,3 +173,17 @@ def test_hedge_runs_with_gamma_two_unless_told_otherwise():
     hedge, cam = SeedGenerator(method=("hedge", "grad_cam"), hedge={"layer": "features"}).sources
     assert hedge.options == {"gamma": 2.0, "layer": "features"}
     assert cam.options == {}
+
+
+def test_a_photograph_that_may_not_be_written_to_is_a_picture(model, recwarn):
+    photograph = np.zeros((32, 48, 3), np.uint8)
+    photograph.flags.writeable = False
+    SeedGenerator(method=blobs, refine="guided")(model, ramp_image(), [1], picture=photograph)
+    assert not recwarn.list
+    with pytest.raises(ValueError, match="picture must be uint8"):
+        SeedGenerator(method=blobs, refine="guided")(model, ramp_image(), [1], picture=photograph[:5])
+
+
+def test_an_image_normalised_with_other_values_is_not_shown_to_a_refiner(model):
+    with pytest.raises(ValueError, match="mean and std"):
+        SeedGenerator(method=blobs, refine="guided")(model, 200 + ramp_image(), [1])

@@ -16,7 +16,8 @@ def check_inputs(image: Tensor | np.ndarray, probabilities: Tensor | np.ndarray)
     values = torch.as_tensor(probabilities).detach()
     if values.ndim != 3 or not values.is_floating_point():
         raise ValueError(f"probabilities must be float (L, H, W), got {values.dtype} {tuple(values.shape)}")
-    picture = torch.as_tensor(image, device=values.device)
+    # A copy: photographs read by PIL may not be written to, which torch warns of.
+    picture = torch.as_tensor(np.array(image) if isinstance(image, np.ndarray) else image, device=values.device)
     if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise ValueError(f"image must be uint8 (H, W, 3), got {picture.dtype} {tuple(picture.shape)}")
     if picture.shape[:2] != values.shape[1:]:
