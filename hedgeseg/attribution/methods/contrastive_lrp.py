@@ -34,16 +34,16 @@ def explain(problem: Problem) -> Explanation:
         the images and the model as float64 where that matters. Cost: one forward pass, and per target four
         convolutions a layer.
     """
-    target, others, recording = passes(problem, "contrastive_lrp", _equal_others)
+    target, others, recording = passes(problem, "contrastive_lrp", starts)
     return Explanation(balance(target, others), recording.logits)
 
 
-def passes(problem: Problem, method: str, starts: Starts) -> tuple[Tensor, Tensor, Recording]:
+def passes(problem: Problem, method: str, starts_of: Starts) -> tuple[Tensor, Tensor, Recording]:
     """The map of the class and that of the others, (T, N, *space) each, and the forward pass."""
     book = separate_book(method, len(problem.images), alpha=1)
     recording = record_logits(problem, book)
     logits = recording.logits.detach().to(problem.dtype)
-    start = torch.cat(starts(logits, one_hot(problem, recording)))
+    start = torch.cat(starts_of(logits, one_hot(problem, recording)))
     target, others = propagate(problem, recording, book, start).sum(2).chunk(2)
     return target, others, recording
 
@@ -55,7 +55,16 @@ def balance(target: Tensor, others: Tensor) -> Tensor:
     return target - spread(ratio, others) * others
 
 
-def _equal_others(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def starts(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Where both passes begin.
+
+    Args:
+        logits: (N, K).
+        target: One-hot (T, N, K).
+
+    Returns:
+        The target's logit at the target, and the same divided equally among the others; (T, N, K) each.
+    """
     y = (logits * target).sum(-1, keepdim=True)
     return target * y, (1 - target) * y / max(1, logits.shape[1] - 1)
 

@@ -1,0 +1,55 @@
+"""RSP's rule and starts against dense-matrix twins in float64."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from dense_layers import LAYERS, Layer, share
+
+from hedgeseg.attribution.rules.rsp import peak_normalised, relative_start, sectional
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_sectional(name):
+    layer = Layer(name)
+
+    def own_weights(v, p):
+        """The matrix of the layer whose weights are the gradient of ``sum(p * (v W))``."""
+        weight = layer.linear.weight.clone().requires_grad_()
+        out = layer.linear.forward(torch.from_numpy(v).view(1, *layer.x.shape[1:]), weight)
+        out.backward(torch.from_numpy(p).view(out.shape))
+        twin = Layer(name)
+        twin.linear = replace(twin.linear, weight=weight.grad)
+        return twin.matrix
+
+    def twin(x, r):
+        v = np.maximum(x, 0)
+        p, n = np.maximum(r, 0), np.maximum(-r, 0)
+        c = share(v, own_weights(v, p), p) - share(v, own_weights(v, n), n)
+        if name in ("fc", "1x1"):
+            return c
+        c = 2 * c
+        return np.where(c != 0, c - (c.sum() - r.sum()) / (c != 0).sum(), 0)
+
+    layer.agrees(sectional(layer.linear, layer.x, layer.r, batch=2), twin)
+
+
+def test_peak_normalised_keeps_the_sign_where_nothing_is_positive():
+    maps = torch.tensor([[[[-4.0, 2.0]], [[-4.0, -1.0]]]])
+    torch.testing.assert_close(peak_normalised(maps), torch.tensor([[[[-2.0, 1.0]], [[-1.0, -0.25]]]]))
+
+
+def test_relative_start_holds_each_label_against_the_others():
+    g = torch.Generator().manual_seed(0)
+    maps = torch.randn(3, 2, 4, 3, 3, dtype=torch.float64, generator=g)
+    got = relative_start(maps)
+    for t in range(3):
+        for n in range(2):
+            rel = 2 * maps[t, n] - sum(maps[m, n] for m in range(3) if m != t)
+            p, q = rel.clamp(min=0), -rel.clamp(max=0)
+            summed = (p / p.sum() - q / q.sum()).sum(0)
+            up, down = summed.clamp(min=0), -summed.clamp(max=0)
+            twin = (2 * up / up.sum() - down / down.sum()) / 4
+            torch.testing.assert_close(got[t, n], twin.expand(4, 3, 3))
+    torch.testing.assert_close(got.flatten(2).sum(-1), torch.ones(3, 2, dtype=torch.float64))
