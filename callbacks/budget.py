@@ -10,8 +10,9 @@ class TimeBudget:
     """Says how many more images fit into the time allowed.
 
     An allowance opens with each look at the watched images: a fraction of the time since the last one, but never below
-    `floor`, because two per cent of a five-second epoch would explain nothing. The cost of an image is measured as it
-    goes; the share that drawing and logging add on top is taken from the look before.
+    `floor`, because two per cent of a five-second epoch would explain nothing. The first look, which pays for everything
+    that is done for the first time, has five times the floor. The cost of an image is measured as it goes; the share
+    that drawing and logging add on top is taken from the look before.
 
     Args:
         fraction: of the time since the last look; None for no such limit.
@@ -36,6 +37,7 @@ class TimeBudget:
         self.fraction, self.seconds, self.floor, self.clock = fraction, seconds, floor, clock
         self.cost: float | None = None
         self.surcharge = 1.5
+        self._looked = False
         self._last_look = clock()
         self._opened = self._explaining = 0.0
         self._allowed = float("inf")
@@ -49,20 +51,18 @@ class TimeBudget:
         self._opened = self.clock()
         limits = [self.seconds] if self.seconds is not None else []
         if training and self.fraction is not None:
-            limits.append(max(self.floor, self.fraction * (self._opened - self._last_look)))
+            floor = self.floor if self._looked else 5 * self.floor
+            limits.append(max(floor, self.fraction * (self._opened - self._last_look)))
         self._allowed = min(limits, default=float("inf"))
         self._explaining = 0.0
 
     def fits(self, remaining: int) -> int:
-        """How many of the remaining images may be explained next; the first one always may."""
-        if remaining <= 0:
-            return 0
+        """How many of the remaining images may be explained next: one while the cost of an image is not known."""
         left = self._allowed / self.surcharge - self._explaining
         if left == float("inf"):
             return remaining
-        if self.cost is None or self._explaining == 0:
-            # One image first: its cost is unknown, or may have changed since the last look.
-            return 1 if self.cost is None else max(1, min(remaining, int(left / max(self.cost, 1e-9))))
+        if self.cost is None:
+            return min(remaining, 1)
         return max(0, min(remaining, int(left / max(self.cost, 1e-9))))
 
     def explained(self, images: int, seconds: float) -> None:
@@ -72,8 +72,9 @@ class TimeBudget:
 
     def close(self) -> float:
         """End a look; returns the seconds it took in all."""
+        self._looked = True
         self._last_look = self.clock()
         spent = self._last_look - self._opened
         if self._explaining > 0:
-            self.surcharge = min(max(spent / self._explaining, 1.0), 4.0)
+            self.surcharge = min(max(spent / self._explaining, 1.0), 10.0)
         return spent

@@ -13,7 +13,7 @@ from hedgeseg.callbacks.scores import Finding, Score
 from hedgeseg.callbacks.surroundings import Normalisation
 from hedgeseg.visual import Picture
 
-COLUMNS = ("image", "relevance: red for, blue against", "overlay, + strongest")
+COLUMNS = ("image", "relevance: red for, blue against", "overlay, cross: strongest")
 SMALLEST, LARGEST = 160, 384
 
 

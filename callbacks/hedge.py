@@ -56,7 +56,8 @@ class HedgeCallback(Callback):
     | `hedge/images`               | how many images fitted the time budget                                 |
 
     Args:
-        every_n_epochs: look at every n-th validation epoch of a fit; validate, test and predict always look.
+        every_n_epochs: look at the validations of every n-th epoch of a fit, the first included; validate, test and
+            predict always look.
         max_images: images watched per loader and process.
         method: a name of `hedgeseg.attribution.METHODS`.
         gamma: of method `hedge`.
@@ -209,11 +210,12 @@ class HedgeCallback(Callback):
     def _due(self, trainer: Trainer) -> bool:
         if trainer.sanity_checking:
             return False
-        return trainer.state.fn != "fit" or (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        # From the first epoch on, so that a checkpoint can monitor the metrics: Lightning keeps them between looks.
+        return trainer.state.fn != "fit" or trainer.current_epoch % self.every_n_epochs == 0
 
     def _sanity_due(self, trainer: Trainer) -> bool:
         every = self.sanity_every_n_epochs
-        return every is not None and (trainer.state.fn != "fit" or (trainer.current_epoch + 1) % every == 0)
+        return every is not None and (trainer.state.fn != "fit" or trainer.current_epoch % every == 0)
 
     def _pick(self, trainer: Trainer, batch: Any, batch_idx: int, loader: int) -> None:
         watchlist = self._watchlists[surroundings.stage(trainer)]

@@ -77,6 +77,16 @@ def test_short_epochs_have_the_floor():
     assert look(budget, clock, 8, cost=0.01) == 8
 
 
+def test_the_first_look_may_be_slow_to_start():
+    clock = Clock()
+    budget = TimeBudget(0.02, None, floor=1.0, clock=clock)
+    counts = []
+    for _ in range(2):
+        clock.now += 5
+        counts.append(look(budget, clock, 8, cost=0.3))
+    assert counts == [8, 3]
+
+
 def test_no_limit_outside_training():
     clock = Clock()
     budget = TimeBudget(0.02, None, clock=clock)

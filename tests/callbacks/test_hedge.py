@@ -78,7 +78,14 @@ def test_one_map_per_class_of_the_image(make_trainer):
 
 def test_every_n_epochs(make_trainer, tmp_path):
     make_trainer(callbacks=[strict(every_n_epochs=2)], max_epochs=4).fit(Classifier(), loader(), loader())
-    assert len(list((tmp_path / "hedge").glob("epoch_*"))) == 2
+    assert [p.name[:9] for p in sorted((tmp_path / "hedge").glob("epoch_*"))] == ["epoch_000", "epoch_002"]
+
+
+def test_a_checkpoint_can_follow_a_metric_that_is_not_there_every_epoch(make_trainer, tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path / "best", monitor="hedge/outside_inside", mode="min")
+    trainer = make_trainer(callbacks=[strict(every_n_epochs=2), checkpoint], enable_checkpointing=True, max_epochs=4)
+    trainer.fit(Classifier(), loader(), loader())
+    assert checkpoint.best_model_score is not None
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])
@@ -166,16 +173,12 @@ def test_methods(make_trainer, method):
     assert "hedge/pointing_game" in trainer.callback_metrics
 
 
-def test_sanity_metrics_every_other_epoch(make_trainer):
-    class Names(Callback):
-        def __init__(self):
-            self.epochs = []
-
-        def on_validation_end(self, trainer, pl_module):
-            self.epochs.append("hedge/sanity_spearman" in trainer._results.metrics(False)["callback"])
-
-    trainer = make_trainer(callbacks=[strict(sanity_every_n_epochs=2), Names()], max_epochs=2, num_sanity_val_steps=0)
+def test_sanity_metrics_every_other_epoch(make_trainer, tmp_path):
+    trainer = make_trainer(callbacks=[strict(sanity_every_n_epochs=2)], max_epochs=2)
     trainer.fit(Classifier(), loader(), loader())
+    looks = sorted((tmp_path / "hedge").glob("epoch_*/look.json"))
+    checked = ["hedge/sanity_spearman" in json.loads(look.read_text())["metrics"] for look in looks]
+    assert checked == [True, False]
     assert -1 <= trainer.callback_metrics["hedge/sanity_spearman"] <= 1
     assert "hedge/sanity_efficient_mprt" in trainer.callback_metrics
 
