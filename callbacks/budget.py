@@ -10,9 +10,9 @@ class TimeBudget:
     """Says how many more images fit into the time allowed.
 
     An allowance opens with each look at the watched images: a fraction of the time since the last one, but never below
-    `floor`, because two per cent of a five-second epoch would explain nothing. The first look, which pays for everything
-    that is done for the first time, has five times the floor. The cost of an image is measured as it goes; the share
-    that drawing and logging add on top is taken from the look before.
+    `floor`, because two per cent of a five-second epoch would explain nothing. The first look, which pays for all that
+    is done for the first time, has five times the floor. The cost of an image is measured as it goes; the share that
+    drawing and logging add on top is taken from the look before.
 
     Args:
         fraction: of the time since the last look; None for no such limit.
