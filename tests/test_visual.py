@@ -159,3 +159,12 @@ def test_import_is_light():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert not {"matplotlib", "lightning", "wandb"} & set(eval(loaded))
+
+
+def test_same_size_pads_with_white():
+    small, large = np.zeros((2, 3, 3), np.uint8), np.zeros((4, 2, 3), np.uint8)
+    padded = visual.same_size([small, large])
+    assert {p.shape for p in padded} == {(4, 3, 3)}
+    assert (padded[0][:2] == 0).all()
+    assert (padded[0][2:] == 255).all()
+    assert visual.same_size([]) == []
