@@ -15,10 +15,11 @@ MAY_IMPORT = {
     "attribution": {"attribution"},
     "metrics": {"metrics"},
     "visual": {"visual"},
-    "seeds/formats": {"seeds.formats", "seeds.seed", "seeds.components"},
+    "seeds/formats": {"seeds.formats", "seeds.seed", "seeds.components", "visual"},
     "seeds": {"seeds", "attribution", "metrics", "visual"},
     "data": {"data", "visual"},
     "models": {"models", "data"},
+    "commands": {"commands", "seeds", "attribution", "metrics", "visual"},
     "callbacks": {"callbacks", "seeds", "attribution", "metrics", "visual"},
 }
 LIGHTNING = {"callbacks", "data", "models"}

@@ -80,7 +80,8 @@ class _BufferState:
     def restore(self) -> None:
         # An untouched buffer is not written: a write would invalidate a graph of the caller's that saved it.
         if self.version is None or self.buffer._version != self.version or self._changed_on_cpu():
-            self.buffer.copy_(self.copy)
+            with torch.inference_mode(self.version is None):  # an inference tensor may be written only there
+                self.buffer.copy_(self.copy)
 
     def _changed_on_cpu(self) -> bool:
         return self.buffer.device.type == "cpu" and not torch.equal(self.buffer, self.copy)

@@ -12,7 +12,7 @@ Activation", arXiv 2205.11109; T-PAMI 2024 as "Attribution Equilibrium".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -61,7 +61,7 @@ def explain(
         variant: "paper" conserves the mass of branches; "official" equals the authors' published implementation.
         residual: How the "paper" variant divides relevance at a residual sum: all to the branch with the convolutions,
             or in proportion to the branches' absolute values.
-        precision: "bf16" runs the convolutions with absolute weights in bfloat16.
+        precision: "bf16" runs the convolutions with absolute weights in bfloat16 (not in an ablation).
         ablate: Terms of Eq. 13 to leave out, of "C", "A", "U" and "Psi" (Table 2, at gamma = 2): for studies of the
             rule, slower than the whole.
 
@@ -130,7 +130,10 @@ def rule_book(
         The table for `sweep`.
     """
     official = variant == "official"
-    on_layer = hedge if not ablate else partial(hedge_without, without=terms(ablate))
+    if ablate:
+        on_layer: Callable[..., Tensor] = partial(hedge_without, without=terms(ablate))
+    else:
+        on_layer = partial(hedge, dtype=torch.bfloat16 if precision == "bf16" else None)
 
     def weighted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
         r = single(relevance)

@@ -28,7 +28,7 @@ def safe_divide(a: Tensor, b: Tensor) -> Tensor:
 
 def per_sample(r: Tensor, batch: int) -> Tensor:
     """Sum of every sample's entries: (T, N*m, ...) to (T, N)."""
-    return r.reshape(len(r), batch, -1).sum(-1)
+    return r.unflatten(1, (batch, -1)).sum(tuple(range(2, r.ndim + 1)))
 
 
 def spread(s: Tensor, like: Tensor) -> Tensor:
@@ -49,14 +49,9 @@ def modulate(r: Tensor, batch: int, unit_mass: bool) -> tuple[Tensor, Tensor, Te
     Returns:
         ``P'`` >= 0 and ``N'`` <= 0, shaped as `r`, and tau (T, N). A sign that is missing gives 0.
     """
-    positive, negative = r.clamp(min=0), r.clamp(max=0)
-    mass_p, mass_n = per_sample(positive, batch), -per_sample(negative, batch)
-    tau = torch.ones_like(mass_p) if unit_mass else (mass_p + mass_n) / 2
-    return (
-        positive * spread(safe_divide(tau, mass_p), r),
-        negative * spread(safe_divide(tau, mass_n), r),
-        tau,
-    )
+    s = r.new_empty(3, *r.shape)
+    tau = _modulate_into(s, r, batch, gamma=1.0, unit_mass=unit_mass)
+    return s[1], s[2], tau
 
 
 def hedge(
@@ -68,8 +63,12 @@ def hedge(
     gamma: float = 1.0,
     pointwise: bool = False,
     unit_mass: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The hedging rule for one layer (Eq. 8-13).
+
+    The three forward maps run as one call over ``[x+; alpha; beta]``, once per image, and the three adjoints as one
+    call over all targets. Elementwise steps work in place, in the memory layout that the convolutions want.
 
     Args:
         linear: The layer.
@@ -79,21 +78,41 @@ def hedge(
         gamma: Weight of positive contributions, in [1, 2].
         pointwise: Whether the kernel is 1x1: gamma is 1 then, and there is no Psi.
         unit_mass: See `modulate`.
+        dtype: What the maps with |W| are computed in, such as bfloat16; default: as `r`.
 
     Returns:
         Relevance of the input (T, N*m, ...).
     """
-    targets = len(r)
-    weight = linear.weight.abs()
-    positive, negative, tau = modulate(r, batch, unit_mass)
-    gains = torch.stack([x.clamp(min=0), (x > 0).to(x.dtype), (x <= 0).to(x.dtype)])
-    z = linear.forward(gains.flatten(0, 1), weight).unflatten(0, (3, len(x)))
-    mixed = positive + negative if pointwise else gamma * positive + negative
-    s = torch.stack([safe_divide(mixed, z[0]), safe_divide(positive, z[1]), safe_divide(negative, z[2])])
-    back = linear.adjoint(s.flatten(0, 2), weight).unflatten(0, (3, targets, len(x)))
-    contribution = gains[0] * back[0]
+    dtype = dtype or r.dtype
+    weight = linear.weight.abs().to(dtype)
+    gains = linear.empty((3, *x.shape), like=r)
+    torch.clamp(x, min=0, out=gains[0])
+    torch.sign(gains[0], out=gains[1])
+    torch.sub(gains.new_ones(()), gains[1], out=gains[2])
+    z = linear.forward(gains.flatten(0, 1).to(dtype), weight).unflatten(0, (3, len(x)))
+
+    s = linear.empty((3, *r.shape), like=r)
+    tau = _modulate_into(s, r, batch, gamma=1.0 if pointwise else gamma, unit_mass=unit_mass)
+    s.div_(z.unsqueeze(1)).nan_to_num_(0.0, 0.0, 0.0)  # a division by 0 gives 0
+    back = linear.adjoint(s.flatten(0, 2).to(dtype), weight).to(r.dtype).unflatten(0, (3, len(r), len(x)))
+    del s, z
+
+    relevance = back[0].mul_(gains[0])
     if not pointwise:
-        nonzero = contribution != 0
-        share = safe_divide(tau, per_sample(nonzero.to(r.dtype), batch))
-        contribution = contribution - nonzero * spread(share, contribution)
-    return contribution + gains[1] * back[1] + gains[2] * back[2]
+        zero = relevance == 0
+        count = zero[0, 0].numel() * (len(x) // batch) - per_sample(zero, batch)
+        relevance.sub_(spread(safe_divide(tau, count.to(tau.dtype)), relevance)).masked_fill_(zero, 0)
+    return relevance.addcmul_(gains[1], back[1]).addcmul_(gains[2], back[2])
+
+
+def _modulate_into(s: Tensor, r: Tensor, batch: int, gamma: float, unit_mass: bool) -> Tensor:
+    """Fill `s` (3, *r.shape) with ``gamma P' + N'``, ``P'`` and ``N'``; see `modulate`. Returns tau (T, N)."""
+    mixed, positive, negative = s
+    torch.clamp(r, min=0, out=positive)
+    torch.clamp(r, max=0, out=negative)
+    mass_p, mass_n = per_sample(positive, batch), -per_sample(negative, batch)
+    tau = torch.ones_like(mass_p) if unit_mass else (mass_p + mass_n) / 2
+    positive.mul_(spread(safe_divide(tau, mass_p), r))
+    negative.mul_(spread(safe_divide(tau, mass_n), r))
+    torch.add(negative, positive, alpha=gamma, out=mixed)
+    return tau

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +36,9 @@ class LinearMap(Protocol):
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
         """Apply the transposed map with `weight` in place of the layer's own."""
 
+    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """An uninitialised stack of samples, (k, ..., *sample), in the memory layout that the map is fastest in."""
+
     def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
         """Gradient of ``sum(s * forward(x, weight))`` with respect to the weight, over all samples together."""
 
@@ -63,6 +67,14 @@ class Convolution:
             x, weight, None, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups,
         )  # fmt: skip
+
+    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """See `LinearMap`: channels last for 2-D convolutions on the CPU, where it saves oneDNN two reorderings."""
+        rows, sample = shape[:-3], shape[-3:]
+        if len(self.kernel) != 2 or like.device.type != "cpu" or like.dtype == torch.float64:
+            return like.new_empty(shape)
+        flat = torch.empty((math.prod(rows), *sample), dtype=like.dtype, memory_format=torch.channels_last)
+        return flat.unflatten(0, rows)
 
     def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
         """See `LinearMap`."""
@@ -93,6 +105,10 @@ class Dense:
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
         """See `LinearMap`."""
         return s @ weight.mT
+
+    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return like.new_empty(shape)
 
     def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
         """See `LinearMap`."""

@@ -11,6 +11,8 @@ from hedgeseg.attribution.rules.linear import Convolution, Dense
 def z_beta(linear: Convolution | Dense, x: Tensor, r: Tensor, *, batch: int) -> Tensor:
     """``x W^T s - L W+^T s - H W-^T s`` with ``s = R / (x W - L W+ - H W-)``, L and H the image's extremes.
 
+    Computed as ``(x - L) W+^T s + (x - H) W-^T s`` and ``(x - L) W+ + (x - H) W-``: sums of one sign, so nothing cancels.
+
     Args:
         linear: The layer.
         x: Its input (N*m, ...): the image as the network reads it.
@@ -27,11 +29,11 @@ def z_beta(linear: Convolution | Dense, x: Tensor, r: Tensor, *, batch: int) -> 
     shape = (-1, *(1,) * (x.ndim - 1))
     low = images.amin(1).repeat_interleave(repeats).view(shape).expand_as(x)
     high = images.amax(1).repeat_interleave(repeats).view(shape).expand_as(x)
-    z = linear.forward(x, weight) - linear.forward(low, positive) - linear.forward(high, negative)
+    above, below = x - low, x - high
+    z = linear.forward(above, positive) + linear.forward(below, negative)
     s = safe_divide(r, z)
     rows, back = s.flatten(0, 1), s.shape[:2]
     return (
-        x * linear.adjoint(rows, weight).unflatten(0, back)
-        - low * linear.adjoint(rows, positive).unflatten(0, back)
-        - high * linear.adjoint(rows, negative).unflatten(0, back)
+        linear.adjoint(rows, positive).unflatten(0, back) * above
+        + linear.adjoint(rows, negative).unflatten(0, back) * below
     )
