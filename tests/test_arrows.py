@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "seeds": {"seeds", "attribution", "metrics", "visual"},
     "data": {"data", "visual"},
     "models": {"models", "data"},
-    "commands": {"commands", "seeds", "attribution", "metrics", "visual"},
+    "commands": {"commands", "seeds", "attribution", "metrics", "visual", "data", "models"},
     "callbacks": {"callbacks", "seeds", "attribution", "metrics", "visual"},
 }
 LIGHTNING = {"callbacks", "data", "models"}

@@ -85,11 +85,23 @@ class Convolution:
 
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
         """See `LinearMap`."""
-        shape_only = s.new_empty(1).expand(len(s), *self.input_shape[1:])
-        return aten.convolution_backward(
-            s, shape_only, weight, None, self.stride, self.padding, self.dilation,
-            self.transposed, self.output_padding, self.groups, [True, False, False],
-        )[0]  # fmt: skip
+        if self.transposed:
+            shape_only = s.new_empty(1).expand(len(s), *self.input_shape[1:])
+            return aten.convolution_backward(
+                s, shape_only, weight, None, self.stride, self.padding, self.dilation,
+                True, self.output_padding, self.groups, [True, False, False],
+            )[0]  # fmt: skip
+        # The same map as the gradient's, which would first write out an input that it has no use for.
+        reach = [
+            (out - 1) * stride - 2 * padding + dilation * (k - 1) + 1
+            for out, stride, padding, dilation, k in zip(
+                s.shape[2:], self.stride, self.padding, self.dilation, self.kernel, strict=True
+            )
+        ]
+        rest = [size - r for size, r in zip(self.input_shape[2:], reach, strict=True)]
+        return aten.convolution(
+            s, weight, None, self.stride, self.padding, self.dilation, True, rest, self.groups
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
