@@ -85,7 +85,9 @@ def quick_start() -> None:
     trainer = cli.trainer
     trainer.callbacks.extend(writers)  # type: ignore[attr-defined]
     trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
-    print(f"\nclassifier: mAP {float(trainer.callback_metrics.get('val/map', float('nan'))):.3f} on the validation scenes")
+    print(
+        f"\nclassifier: mAP {float(trainer.callback_metrics.get('val/map', float('nan'))):.3f} on the validation scenes"
+    )
     score_seed_folders(trainer, cli.datamodule)
     print(f"pictures: {run / 'hedge'}")
     print(f"masks:    {run / 'seeds'}")

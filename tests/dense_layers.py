@@ -72,14 +72,24 @@ def convolution(
     channels: int = 2,
     stride: list[int] | None = None,
     padding: list[int] | None = None,
+    dilation: list[int] | None = None,
+    output_padding: list[int] | None = None,
     groups: int = 1,
+    transposed: bool = False,
     generator: torch.Generator | None = None,
 ) -> Convolution:
     """A convolution with random weights."""
     n = len(size)
     weight = torch.randn(shape, dtype=torch.float64, generator=generator)
     return Convolution(
-        weight, stride or [1] * n, padding or [0] * n, [1] * n, False, [0] * n, groups, (1, channels, *size)
+        weight,
+        stride or [1] * n,
+        padding or [0] * n,
+        dilation or [1] * n,
+        transposed,
+        output_padding or [0] * n,
+        groups,
+        (1, channels, *size),
     )
 
 

@@ -68,7 +68,8 @@ def test_who_knows_lightning_and_wandb():
 
 @pytest.mark.parametrize("module", ["hedgeseg", "hedgeseg.attribution", "hedgeseg.metrics", "hedgeseg.seeds"])
 def test_importing_the_engine_loads_neither_lightning_nor_wandb(module):
-    code = f"import sys, {module}; print([m for m in ('lightning', 'pytorch_lightning', 'wandb', 'albumentations') if m in sys.modules])"
+    unwanted = ("lightning", "pytorch_lightning", "wandb", "albumentations")
+    code = f"import sys, {module}; print([m for m in {unwanted} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
 

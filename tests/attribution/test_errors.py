@@ -158,5 +158,5 @@ def test_scripted_and_quantised_models(net, images):
 
 
 def test_no_module(images):
-    with pytest.raises(TypeError, match="expected a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"expected a torch.nn.Module"):
         resolve_layer(lambda x: x, images)

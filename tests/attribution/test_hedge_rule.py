@@ -5,41 +5,38 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from dense_layers import convolution
 
-from hedgeseg.attribution.rules.hedge import hedge, modulate, safe_divide
-from hedgeseg.attribution.rules.linear import Convolution, Dense
+from hedgeseg.attribution.rules.arithmetic import safe_divide
+from hedgeseg.attribution.rules.hedge import hedge, modulate
+from hedgeseg.attribution.rules.linear import Dense
 from hedgeseg.attribution.rules.zbeta import z_beta
 
 CONVOLUTIONS = {
-    "3x3": dict(shape=(3, 2, 3, 3), size=(5, 6), padding=[1, 1]),
-    "stride": dict(shape=(3, 2, 3, 3), size=(7, 6), stride=[2, 3], padding=[1, 0]),
-    "dilation": dict(shape=(2, 2, 3, 2), size=(7, 7), dilation=[2, 3], padding=[2, 1]),
-    "groups": dict(shape=(4, 2, 3, 3), size=(4, 4), channels=4, groups=2),
-    "depthwise": dict(shape=(4, 1, 3, 3), size=(5, 4), channels=4, groups=4, padding=[1, 1]),
-    "1x1": dict(shape=(3, 2, 1, 1), size=(4, 4)),
-    "1x3": dict(shape=(3, 2, 1, 3), size=(4, 5), padding=[0, 1]),
-    "transposed": dict(shape=(2, 3, 3, 3), size=(3, 4), stride=[2, 2], padding=[1, 1], output_padding=[1, 0], transposed=True),
-    "1d": dict(shape=(3, 2, 3), size=(9,), padding=[1]),
-    "3d": dict(shape=(2, 2, 2, 3, 2), size=(3, 4, 3), padding=[0, 1, 0]),
-}  # fmt: skip
-
-
-def make_convolution(shape, size, channels=2, stride=None, padding=None, dilation=None, output_padding=None,
-                     groups=1, transposed=False, generator=None):  # fmt: skip
-    n = len(size)
-    weight = torch.randn(shape, dtype=torch.float64, generator=generator)
-    return Convolution(
-        weight, stride or [1] * n, padding or [0] * n, dilation or [1] * n, transposed, output_padding or [0] * n,
-        groups, (1, channels, *size),
-    )  # fmt: skip
+    "3x3": {"shape": (3, 2, 3, 3), "size": (5, 6), "padding": [1, 1]},
+    "stride": {"shape": (3, 2, 3, 3), "size": (7, 6), "stride": [2, 3], "padding": [1, 0]},
+    "dilation": {"shape": (2, 2, 3, 2), "size": (7, 7), "dilation": [2, 3], "padding": [2, 1]},
+    "groups": {"shape": (4, 2, 3, 3), "size": (4, 4), "channels": 4, "groups": 2},
+    "depthwise": {"shape": (4, 1, 3, 3), "size": (5, 4), "channels": 4, "groups": 4, "padding": [1, 1]},
+    "1x1": {"shape": (3, 2, 1, 1), "size": (4, 4)},
+    "1x3": {"shape": (3, 2, 1, 3), "size": (4, 5), "padding": [0, 1]},
+    "transposed": {
+        "shape": (2, 3, 3, 3),
+        "size": (3, 4),
+        "stride": [2, 2],
+        "padding": [1, 1],
+        "output_padding": [1, 0],
+        "transposed": True,
+    },
+    "1d": {"shape": (3, 2, 3), "size": (9,), "padding": [1]},
+    "3d": {"shape": (2, 2, 2, 3, 2), "size": (3, 4, 3), "padding": [0, 1, 0]},
+}
 
 
 def dense_matrix(linear, weight, features):
     """The map as a matrix, column by column."""
-    columns = [
-        linear.forward(e.view(1, *features), weight).flatten() for e in torch.eye(int(np.prod(features))).double()
-    ]
-    return torch.stack(columns, 1).numpy()
+    columns = torch.eye(int(np.prod(features)), dtype=torch.float64).view(-1, *features)
+    return linear.forward(columns, weight).flatten(1).T.numpy()
 
 
 def dense_hedge(matrix, x, r, gamma, pointwise, unit_mass=False):
@@ -70,7 +67,7 @@ def dense_hedge(matrix, x, r, gamma, pointwise, unit_mass=False):
 @pytest.mark.parametrize(("gamma", "unit_mass"), [(1.0, False), (1.7, True)])
 def test_hedge_equals_its_dense_twin(name, gamma, unit_mass):
     g = torch.Generator().manual_seed(0)
-    linear = make_convolution(**CONVOLUTIONS[name], generator=g)
+    linear = convolution(**CONVOLUTIONS[name], generator=g)
     features = linear.input_shape[1:]
     x = torch.randn(2, *features, dtype=torch.float64, generator=g)
     x[0][torch.rand(x[0].shape, generator=g) < 0.4] = 0
@@ -100,7 +97,7 @@ def test_hedge_of_a_dense_layer_sums_per_sample():
 @pytest.mark.parametrize("gamma", [1.0, 1.5, 2.0])
 def test_sum_law(gamma):
     g = torch.Generator().manual_seed(2)
-    linear = make_convolution((3, 2, 3, 3), (6, 6), padding=[1, 1], generator=g)
+    linear = convolution((3, 2, 3, 3), (6, 6), padding=[1, 1], generator=g)
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64, generator=g)
     r = torch.randn(1, 1, 3, 6, 6, dtype=torch.float64, generator=g)
     tau = r.abs().sum() / 2
@@ -110,7 +107,7 @@ def test_sum_law(gamma):
 
 def test_scale_equivariance():
     g = torch.Generator().manual_seed(3)
-    linear = make_convolution((3, 2, 3, 3), (6, 6), generator=g)
+    linear = convolution((3, 2, 3, 3), (6, 6), generator=g)
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64, generator=g)
     r = torch.randn(1, 1, 3, 4, 4, dtype=torch.float64, generator=g)
     torch.testing.assert_close(hedge(linear, x, 10 * r, batch=1), 10 * hedge(linear, x, r, batch=1))
@@ -132,7 +129,7 @@ def test_safe_divide_gives_zero_for_a_zero_divisor():
 @pytest.mark.parametrize("name", ["3x3", "stride", "groups", "1d", "3d"])
 def test_z_beta_equals_its_dense_twin_and_conserves(name):
     g = torch.Generator().manual_seed(4)
-    linear = make_convolution(**CONVOLUTIONS[name], generator=g)
+    linear = convolution(**CONVOLUTIONS[name], generator=g)
     features = linear.input_shape[1:]
     x = torch.randn(2, *features, dtype=torch.float64, generator=g)
     r = torch.randn(2, *linear.forward(x, linear.weight).shape, dtype=torch.float64, generator=g)

@@ -16,8 +16,8 @@ from hedgeseg.attribution.methods.from_logits import classifier, record_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.agf import guided_factorisation, plain, through_flattening
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.gradient import beside_gradient
-from hedgeseg.attribution.rules.hedge import safe_divide
 from hedgeseg.attribution.rules.layered import signed_proportion
 from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map
 from hedgeseg.attribution.rules.proportional import adjoint

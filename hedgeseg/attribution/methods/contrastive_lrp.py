@@ -14,7 +14,7 @@ from hedgeseg.attribution.methods.from_logits import one_hot, propagate, record_
 from hedgeseg.attribution.methods.lrp_alpha_beta import separate_book
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.hedge import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
 
 # From logits (N, K) and the one-hot targets (T, N, K) to the starts of the class's pass and of the others'.
 Starts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.methods.from_layer import record_to_layer, resize
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
-from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.sweep import RuleBook
 
 

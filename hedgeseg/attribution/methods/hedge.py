@@ -23,7 +23,8 @@ from hedgeseg.attribution.branches import find_fork, main_branch, residual_sums
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
-from hedgeseg.attribution.rules.hedge import hedge, per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.hedge import hedge
 from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, data, is_weighted, linear_map
 from hedgeseg.attribution.rules.structural import (
     NORMALISATIONS,

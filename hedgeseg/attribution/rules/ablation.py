@@ -6,7 +6,8 @@ from collections.abc import Iterable, Set
 
 from torch import Tensor
 
-from hedgeseg.attribution.rules.hedge import modulate, per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.hedge import modulate
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.proportional import proportional
 

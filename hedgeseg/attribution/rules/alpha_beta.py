@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.proportional import Division, Group, proportional, split, stabilised
 

@@ -18,24 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
 from hedgeseg.attribution.rules.linear import Convolution, Dense
-
-
-def safe_divide(a: Tensor, b: Tensor) -> Tensor:
-    """``a / b``, and 0 where b is 0."""
-    return torch.where(b == 0, 0, a / torch.where(b == 0, 1, b))
-
-
-def per_sample(r: Tensor, batch: int) -> Tensor:
-    """Sum of every sample's entries: (T, N*m, ...) to (T, N)."""
-    return r.unflatten(1, (batch, -1)).sum(tuple(range(2, r.ndim + 1)))
-
-
-def spread(s: Tensor, like: Tensor) -> Tensor:
-    """Per-sample numbers (T, N) in a shape that broadcasts against `like` (T, N*m, ...)."""
-    repeats = like.shape[1] // s.shape[1]
-    s = s if repeats == 1 else s.repeat_interleave(repeats, dim=1)
-    return s.view(*s.shape, *(1,) * (like.ndim - 2))
 
 
 def modulate(r: Tensor, batch: int, unit_mass: bool) -> tuple[Tensor, Tensor, Tensor]:

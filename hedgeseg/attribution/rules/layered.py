@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map
 from hedgeseg.attribution.rules.structural import SUMS, single, structural_rules, sum_rule
 from hedgeseg.attribution.sweep import Relevance, Rule

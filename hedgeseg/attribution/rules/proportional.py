@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import LinearMap
 
 Division = Callable[[Tensor, Tensor], Tensor]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hedgeseg.attribution.rules.alpha_beta import contributions
-from hedgeseg.attribution.rules.hedge import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.proportional import adjoint, one_sided, proportional, split
 

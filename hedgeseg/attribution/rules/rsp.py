@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.rules.hedge import per_sample, safe_divide
+from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.rap import shift_to
 

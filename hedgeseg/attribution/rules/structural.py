@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.aliasing import view_write
 from hedgeseg.attribution.branches import is_pointwise_of
-from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.sweep import Relevance, Rule
 from hedgeseg.attribution.tape import Keeps, Op, Value
@@ -137,7 +137,7 @@ def move(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
                 retain_graph=t < len(like) - 1,
                 allow_unused=True,
                 materialize_grads=True,
-            )  # fmt: skip
+            )
         )
     return [(v, torch.stack(parts)) for v, parts in zip(values, zip(*rows, strict=True), strict=True)]
 
@@ -175,7 +175,9 @@ def average(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
 def winner(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """All relevance of a window to its largest entry."""
     r, value, indices = relevance[0], op.inputs[0], op.outputs[1]
-    assert r is not None and indices is not None and indices.data is not None
+    assert r is not None
+    assert indices is not None
+    assert indices.data is not None
     spatial = indices.data.ndim - (3 if op.name.endswith("3d_with_indices") or op.name.endswith("3d") else 2)
     flat = indices.data.flatten(spatial)
     r = r.flatten(spatial + 1)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hedgeseg.attribution.rules.hedge import safe_divide
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 
 
 def z_beta(linear: Convolution | Dense, x: Tensor, r: Tensor, *, batch: int) -> Tensor:
     """``x W^T s - L W+^T s - H W-^T s`` with ``s = R / (x W - L W+ - H W-)``, L and H the image's extremes.
 
-    Computed as ``(x - L) W+^T s + (x - H) W-^T s`` and ``(x - L) W+ + (x - H) W-``: sums of one sign, so nothing cancels.
+    Computed as ``(x - L) W+^T s + (x - H) W-^T s`` and ``(x - L) W+ + (x - H) W-``: sums of one sign, without
+    cancellation.
 
     Args:
         linear: The layer.
