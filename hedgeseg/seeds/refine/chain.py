@@ -23,7 +23,8 @@ Step = str | Mapping[str, Mapping[str, Any]] | Refiner
 Refine = Step | Sequence[Step] | None
 
 REFINERS: dict[str, Callable[..., Tensor]] = {
-    "crf": dense_crf,
+    # Scores are no probabilities: what a seed knows is which label wins, so the CRF gets that and a certainty (IRN).
+    "crf": partial(dense_crf, unary="labels"),
     "pamr": pamr,
     "guided": guided_filter,
     "random_walker": random_walker,

@@ -14,7 +14,7 @@ def probabilities():
 
 def test_steps_run_in_order_with_their_options():
     chain = as_refiner(["guided", {"crf": {"preset": "psa", "iterations": 2}}, lambda image, p: p / 2])
-    expected = dense_crf(IMAGE, guided_filter(IMAGE, probabilities()), "psa", 2) / 2
+    expected = dense_crf(IMAGE, guided_filter(IMAGE, probabilities()), "psa", 2, unary="labels") / 2
     assert torch.equal(chain(IMAGE, probabilities()), expected)
 
 
