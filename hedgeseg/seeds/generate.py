@@ -49,9 +49,9 @@ class SeedGenerator:
     | their product | 0.15           | crf    | 0.284 (0.236-0.312) | 0.353     | 0.555  |
 
     Grad-CAM with a CRF is highest, hedging no better than Grad-CAM, and the intervals overlap widely. What differs
-    clearly is the background that suits a map. At the default of 0.15, unrefined, hedging has 0.272 and Grad-CAM 0.212 (all 169 such
-    photographs, masks at 112 px); Grad-CAM needs 0.4 to 0.5. A CRF erases what is sparse, so lower the background of a
-    hedged map before one, to 0.02 to 0.05.
+    clearly is the background that suits a map. At the default of 0.15, unrefined, hedging has 0.272 and Grad-CAM 0.212
+    (all 169 such photographs, masks at 112 px); Grad-CAM needs 0.4 to 0.5. A CRF erases what is sparse, so lower the
+    background of a hedged map before one, to 0.02 to 0.05.
 
     Args:
         method: attribution method, a function `(model, images, targets) -> maps (N, T, h, w)`, or several to fuse.
