@@ -81,12 +81,13 @@ def quick_start() -> None:
         subclass_mode_data=True,
         args=["fit", "--config", str(HERE / "configs" / "shapes.yaml"), *_inside(run)],
     )
+    val_map = float(cli.trainer.callback_metrics["val/map"])
     writers = [SeedWriter(str(run / "seeds" / name), options) for name, options in QUICK_METHODS.items()]
     trainer = cli.trainer
     trainer.callbacks.extend(writers)  # type: ignore[attr-defined]
     trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     print(
-        f"\nclassifier: mAP {float(trainer.callback_metrics.get('val/map', float('nan'))):.3f} on the validation scenes"
+        f"\nclassifier: mAP {val_map:.3f} on the validation scenes"
     )
     score_seed_folders(trainer, cli.datamodule)
     print(f"pictures: {run / 'hedge'}")
