@@ -13,6 +13,7 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,23 +73,25 @@ def next_run(parent: Path) -> Path:
     return run
 
 
-def quick_start() -> None:
-    """Fit a small CNN on the embedded shapes, watch it, write seeds by hedging and by Grad-CAM, and score both."""
+def quick_start(overrides: Sequence[str] = ()) -> None:
+    """Fit a small CNN on the embedded shapes, watch it, write seeds by hedging and by Grad-CAM, and score both.
+
+    Args:
+        overrides: Further options of `fit`.
+    """
     run = next_run(Path("runs") / "shapes")
     cli = CommandLine(
         Classifier,
         LightningDataModule,
         subclass_mode_data=True,
-        args=["fit", "--config", str(HERE / "configs" / "shapes.yaml"), *_inside(run)],
+        args=["fit", "--config", str(HERE / "configs" / "shapes.yaml"), *_inside(run), *overrides],
     )
     val_map = float(cli.trainer.callback_metrics["val/map"])
     writers = [SeedWriter(str(run / "seeds" / name), options) for name, options in QUICK_METHODS.items()]
     trainer = cli.trainer
     trainer.callbacks.extend(writers)  # type: ignore[attr-defined]
     trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
-    print(
-        f"\nclassifier: mAP {val_map:.3f} on the validation scenes"
-    )
+    print(f"\nclassifier: mAP {val_map:.3f} on the validation scenes")
     score_seed_folders(trainer, cli.datamodule)
     print(f"pictures: {run / 'hedge'}")
     print(f"masks:    {run / 'seeds'}")
