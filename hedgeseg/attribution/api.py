@@ -24,6 +24,7 @@ from hedgeseg.attribution.methods import METHODS
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.recording import OutputKey, record, refuse_opaque, select_logits
 from hedgeseg.attribution.rules.linear import is_weighted
+from hedgeseg.attribution.sweep import Conservation
 from hedgeseg.attribution.tape import Keeps
 
 
@@ -84,23 +85,41 @@ def attribute(
         TypeError: If an argument has a wrong type, or the model is scripted or quantised.
         UnsupportedOpError: If the method has no rule for an operation of the model.
     """
-    chosen = _method(method)
-    options = chosen.with_defaults(options)
-    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"chunk={chunk!r}: must be a positive integer, or None for no limit")
-    network = unwrap(model)
-    refuse_opaque(network)
-    check_images(network, images)
-    lists = target_lists(targets, len(images))
-    path = None if layer is None else path_of(network, layer)
-    width = max(map(len, lists), default=0)
-    with explaining(network):
-        images = images.detach().clone() if images.is_inference() else images.detach()
-        parts = [
-            (group, _explain(chosen, Problem(network, images[group], rows, path, output, chunk), options))
-            for group, rows in _groups(lists, chunk, images.device)
-        ]
-    return _gather(parts, lists, width, chosen.name, options)
+    return _run(model, images, targets, method, layer, chunk, output, options, None)
+
+
+def conservation(
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets,
+    method: str = "hedge",
+    layer: LayerLike = None,
+    output: OutputKey = None,
+    **options: Any,
+) -> list[Conservation]:
+    """Where relevance goes: for every operation that a method propagates through, what arrived and what left.
+
+    Args:
+        model: See `attribute`.
+        images: See `attribute`.
+        targets: See `attribute`; every image needs equally many.
+        method: A method that propagates relevance, such as "hedge" or "lrp_epsilon".
+        layer: See `attribute`.
+        output: See `attribute`.
+        **options: The method's options.
+
+    Returns:
+        One entry per operation, from the layer (or the logits) to the images; empty for a method that does not
+        propagate.
+
+    Raises:
+        ValueError: As `attribute`, and for ragged targets.
+    """
+    if len({len(row) for row in target_lists(targets, len(images))}) > 1:
+        raise ValueError("targets is ragged; the report needs equally many targets for every image")
+    report: list[Conservation] = []
+    _run(model, images, targets, method, layer, None, output, options, report)
+    return report
 
 
 def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, output: OutputKey = None) -> str:
@@ -152,6 +171,36 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model._orig_mod  # type: ignore[assignment]
         else:
             return model
+
+
+def _run(
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets,
+    method: str,
+    layer: LayerLike,
+    chunk: int | None,
+    output: OutputKey,
+    options: dict[str, Any],
+    report: list[Conservation] | None,
+) -> Attribution:
+    chosen = _method(method)
+    options = chosen.with_defaults(options)
+    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk={chunk!r}: must be a positive integer, or None for no limit")
+    network = unwrap(model)
+    refuse_opaque(network)
+    check_images(network, images)
+    lists = target_lists(targets, len(images))
+    path = None if layer is None else path_of(network, layer)
+    width = max(map(len, lists), default=0)
+    with explaining(network):
+        images = images.detach().clone() if images.is_inference() else images.detach()
+        parts = [
+            (group, _explain(chosen, Problem(network, images[group], rows, path, output, chunk, report), options))
+            for group, rows in _groups(lists, chunk, images.device)
+        ]
+    return _gather(parts, lists, width, chosen.name, options)
 
 
 def _method(name: str) -> Method:

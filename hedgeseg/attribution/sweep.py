@@ -16,7 +16,11 @@ from torch import Tensor
 
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.explaining import full_precision
+from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
+
+# Hedging multiplies a sample's absolute relevance by less than 3 per layer: 16 operations are far from any limit.
+RESCALED_EVERY = 16
 
 Relevance = list[tuple[Value, Tensor]]
 RuleFunction = Callable[[Op, Sequence[Tensor | None]], Relevance]
@@ -39,6 +43,8 @@ class RuleBook:
         rules: ATen operator packet to rule.
         special: Single operations that have a rule of their own (the classifier, in some methods).
         fallback: The rule of every other operation; None where there is none.
+        equivariant: Whether the rules commute with scaling a sample's relevance; it is kept in range then, since rules
+            that add mass at every layer would overflow in networks of hundreds of layers.
         advice: What to do where a rule is missing.
     """
 
@@ -46,6 +52,7 @@ class RuleBook:
     rules: Mapping[Any, Rule]
     special: Mapping[Op, Rule] = field(default_factory=dict)
     fallback: Rule | None = None
+    equivariant: bool = False
     advice: str = "Choose a layer= behind it, or another method (grad_cam and gradient work with any operation)."
 
     def keeps(self, op: Op) -> Keeps:
@@ -76,7 +83,14 @@ class RuleBook:
 
 @dataclass
 class Conservation:
-    """The relevance that passed one operation: per target and image, what arrived and what left."""
+    """The relevance that passed one operation.
+
+    Attributes:
+        op: The operation, such as ``aten.convolution``.
+        module: The module in whose forward it ran.
+        arrived: Sum of the relevance of its outputs, (T, N).
+        left: Sum of the relevance of its inputs, (T, N).
+    """
 
     op: str
     module: str
@@ -106,7 +120,8 @@ def sweep(
         report: If given, gets one entry per operation passed.
 
     Returns:
-        The relevance of the images and of each stop that any reached.
+        The relevance of the images and of each stop that any reached; for an equivariant book up to one positive factor
+        per target and image.
 
     Raises:
         UnsupportedOpError: If relevance reaches an operation that the book has no rule for.
@@ -124,6 +139,7 @@ def _sweep(
     free: bool,
     report: list[Conservation] | None,
 ) -> dict[Value, Tensor]:
+    batch, passed_ops = tape.images.shape[0], 0
     for op in reversed(tape.ops):
         outputs = [None if v is None or v in ends else arriving.pop(v, None) for v in op.outputs]
         if any(r is not None for r in outputs):
@@ -134,10 +150,13 @@ def _sweep(
                 ]
             passed = book.rule(op).function(op, outputs)
             if report is not None:
-                report.append(_account(op, outputs, passed))
+                report.append(_account(op, outputs, passed, batch))
             for value, relevance in passed:
                 before = arriving.get(value)
                 arriving[value] = relevance if before is None else before + relevance
+            passed_ops += 1
+            if book.equivariant and passed_ops % RESCALED_EVERY == 0:
+                _rescale(arriving, batch)
         if free:
             for made in op.outputs:
                 if made is not None and made not in ends:
@@ -145,7 +164,17 @@ def _sweep(
     return {value: r for value, r in arriving.items() if value in ends}
 
 
-def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance) -> Conservation:
-    arrived = sum(r.flatten(1).sum(1) for r in outputs if r is not None)
-    left = sum((r.flatten(1).sum(1) for _, r in passed), torch.zeros_like(arrived))  # type: ignore[arg-type]
-    return Conservation(op.name, op.module, arrived, left)  # type: ignore[arg-type]
+def _rescale(arriving: dict[Value, Tensor], batch: int) -> None:
+    """Bring every sample's absolute relevance, over all values that hold some, to 1."""
+    mass = sum(per_sample(r.abs(), batch) for r in arriving.values())
+    assert isinstance(mass, Tensor)
+    factor = safe_divide(torch.ones_like(mass), mass)
+    for value, r in arriving.items():
+        arriving[value] = r * spread(factor, r)
+
+
+def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance, batch: int) -> Conservation:
+    arrived = [per_sample(r, batch) for r in outputs if r is not None]
+    left = [per_sample(r, batch) for _, r in passed]
+    nothing = torch.zeros_like(arrived[0])
+    return Conservation(op.name, op.module, sum(arrived, nothing), sum(left, nothing))

@@ -10,6 +10,7 @@ from golden import relative_l2
 from torch import nn
 
 from hedgeseg import attribute
+from hedgeseg.attribution import conservation
 
 
 class Net(nn.Module):
@@ -254,3 +255,28 @@ def test_unedited_networks_of_torchvision(arch):
     assert result.maps.abs().amax(dim=(2, 3)).gt(0).all()
     # Relative to the whole map: an untrained network's features nearly cancel, so single pixels carry rounding noise.
     assert relative_l2(result.maps[1, 0], attribute(network, images[1:], [3]).maps[0, 0]) < 1e-4
+
+
+def test_the_scale_of_the_maps_does_not_grow_with_depth(images):
+    layers = [nn.Conv2d(3, 6, 3, padding=1), nn.ReLU()]
+    for _ in range(120):
+        layers += [nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()]
+    torch.manual_seed(0)
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    for module in net:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    maps = attribute(net, images, [0, 1, 2], gamma=2.0).maps
+    assert torch.isfinite(maps).all()
+    assert (maps.abs().sum((1, 2, 3)) <= 2 + 1e-4).all()
+    assert (maps.abs().sum((1, 2, 3)) > 0.1).all()
+
+
+def test_conservation_report(net, images):
+    report = conservation(net, images, torch.tensor([[0, 1]] * 3), gamma=1.5, layer="branch")
+    assert report[0].arrived.shape == (2, 3)
+    assert {"aten.convolution", "aten.max_pool2d_with_indices"} <= {entry.op for entry in report}
+    pool = next(entry for entry in report if entry.op.startswith("aten.max_pool"))
+    close(pool.left, pool.arrived)
+    assert pool.module == "pool"
+    assert conservation(net, images, [0, 1, 2], method="grad_cam") == []

@@ -66,7 +66,7 @@ def explain(problem: Problem) -> Explanation:
     slices = list(problem.target_slices())
     for i, part in enumerate(slices):
         start = {at: torch.cat([phi[part], g[part]])}
-        ends = sweep(recording.tape, start, book, free=i == len(slices) - 1)
+        ends = sweep(recording.tape, start, book, free=i == len(slices) - 1, report=problem.report)
         maps.append(peak_normalised(ends[recording.tape.images].chunk(2)[0]).sum(2))
     empty = problem.images.new_empty(0, len(problem.images), *problem.images.shape[2:], dtype=problem.dtype)
     return Explanation(torch.cat(maps) if maps else empty, recording.logits)

@@ -97,7 +97,7 @@ def propagate(
     parts = []
     for i, part in enumerate(slices):
         begin = {recording.logits_value if at is None else at: start[part]}
-        ends = sweep(recording.tape, begin, book, stops=[end], free=i == len(slices) - 1)
+        ends = sweep(recording.tape, begin, book, stops=[end], free=i == len(slices) - 1, report=problem.report)
         parts.append(ends[end] if end in ends else start.new_zeros(len(start[part]), *end.shape))
     return torch.cat(parts) if parts else start.new_empty(0, *end.shape)
 

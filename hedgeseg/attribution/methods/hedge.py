@@ -67,7 +67,9 @@ def explain(
             rule, slower than the whole.
 
     Returns:
-        Signed maps; their sum is about (gamma - 2) times the mass of the initial map.
+        Signed maps. Positive is evidence for the class. The scale of the "paper" variant is such that the absolute
+        relevance of an image's channels and pixels sums to 2 (before the channels are summed); the "official" variant
+        has the authors' scale, a sum of gamma - 2 on networks without branches.
 
     Raises:
         ValueError: If an option has no such value.
@@ -81,8 +83,10 @@ def explain(
     slices = list(problem.target_slices())
     for i, part in enumerate(slices):
         start = {layer: initial[part]}
-        ends = sweep(recording.tape, start, book, scale=scale, free=i == len(slices) - 1)
-        maps.append(ends[recording.tape.images].sum(2))
+        last = i == len(slices) - 1
+        ends = sweep(recording.tape, start, book, scale=scale, free=last, report=problem.report)
+        relevance = ends[recording.tape.images]
+        maps.append((unit_relevance(relevance) if variant == "paper" else relevance).sum(2))
     return Explanation(torch.cat(maps), recording.logits, name)
 
 
@@ -107,6 +111,12 @@ def initial_map(activation: Tensor, gradients: Tensor) -> Tensor:
     weighted = activation * channel_weights(gradients)
     total = per_sample(weighted, len(activation)).abs()
     return weighted * spread(safe_divide(torch.ones_like(total), total), weighted)
+
+
+def unit_relevance(relevance: Tensor) -> Tensor:
+    """Relevance (T, N, ...) scaled to an absolute sum of 2 per sample: a mass of 1 on either side, if they balance."""
+    mass = per_sample(relevance.abs(), relevance.shape[1])
+    return relevance * spread(safe_divide(2 * torch.ones_like(mass), mass), relevance)
 
 
 def rule_book(
@@ -167,7 +177,7 @@ def rule_book(
     if official:
         rules.update(dict.fromkeys(NORMALISATIONS, Rule(_official_normalisation, Keeps(inputs=True))))
         rules[aten.cat] = Rule(_official_concatenation, Keeps(inputs=True))
-    return RuleBook("hedge", rules)
+    return RuleBook("hedge", rules, equivariant=not official)
 
 
 def doubled_forks(tape: Tape) -> dict[Value, float]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.recording import OutputKey
+from hedgeseg.attribution.sweep import Conservation
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Problem:
         layer: Clean path of the layer the user chose, or None.
         output: Which of several model outputs holds the logits.
         rows: At most this many maps (targets times images) are propagated at once; None for no limit.
+        report: If given, a method that propagates adds what arrived at and left every operation.
     """
 
     model: nn.Module
@@ -32,6 +34,7 @@ class Problem:
     layer: str | None = None
     output: OutputKey = None
     rows: int | None = None
+    report: list[Conservation] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
