@@ -85,6 +85,8 @@ MAXIMA = frozenset(
     {aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d}
 )
 
+OVERWRITES = frozenset({aten.fill, aten.fill_, aten.zero, aten.zero_})
+
 SUMS = frozenset({aten.add, aten.add_, aten.sub, aten.sub_, aten.rsub})
 PRODUCTS = frozenset({aten.mul, aten.mul_})
 QUOTIENTS = frozenset({aten.div, aten.div_})
@@ -109,6 +111,11 @@ def single(relevance: Sequence[Tensor | None]) -> Tensor:
 def pass_through(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """Relevance unchanged: activations, normalisations, dropout, copies, sums and products with constants."""
     return [(op.inputs[0], single(relevance))]
+
+
+def nothing(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """Entries that were overwritten by a constant owe nothing to what they held before."""
+    return []
 
 
 def reshape(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
@@ -263,6 +270,7 @@ def structural_rules() -> dict[Any, Rule]:
     table: dict[Any, Rule] = {}
     for packets, rule in (
         (ACTIVATIONS | NORMALISATIONS | POINTWISE | COPIES, Rule(pass_through)),
+        (OVERWRITES, Rule(nothing)),
         (VIEWS, Rule(reshape)),
         (MOVES, Rule(move)),
         (AVERAGES, Rule(average, keep_inputs)),
