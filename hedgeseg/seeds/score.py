@@ -85,7 +85,8 @@ class SeedScore:
         Keys: `images`; of the masks `miou` with `miou_low` and `miou_high` (95 % bootstrap over images),
         `precision`, `recall` (means over the classes that are predicted, that occur), `coverage` (share of pixels not
         255), `foreground` (share of foreground); of the scores `miou_best`, `background_best`,
-        `pixel_average_precision`, `outside_inside_ratio`; of the regions `map_segm`, `map_segm_50`, `map_bbox`,
+        `pixel_average_precision`, `outside_inside_ratio` (mean outside over mean inside, each a mean over maps); of the
+        regions `map_segm`, `map_segm_50`, `map_bbox`,
         `map_bbox_50`; `per_class` with `iou`, `precision` and `recall` of each class and background.
 
         Raises:
@@ -121,7 +122,9 @@ class SeedScore:
         curve = self.curve.compute()
         per_map = {}
         for name, metric in self.per_map.items():
-            per_map[name] = float(metric.compute()[name]) if metric.update_called else float("nan")
+            # A ratio of means: scores that are 0 all over the object give single ratios without bound.
+            key = f"{name}_of_means" if name == "outside_inside_ratio" else name
+            per_map[name] = float(metric.compute()[key]) if metric.update_called else float("nan")
         return {
             "miou_best": float(curve["miou_best"]),
             "background_best": float(curve["threshold_best"]),

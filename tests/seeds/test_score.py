@@ -60,6 +60,17 @@ def test_noise_costs_rank_but_not_the_mask():
     assert "map_segm" not in noisy
 
 
+def test_a_seed_beside_its_object_leaves_the_ratio_finite():
+    masks = [truth(1), truth(2)]
+    beside = torch.zeros(1, 32, 32)
+    beside[0, 20:, :] = 1
+    faint = beside.clone()
+    faint[0, 5, 5] = 1e-12  # on the object: this ratio alone is about 1e14
+    seeds = [Seed(faint, [1], torch.zeros(32, 32)), seed_of(truth(2))]
+    result = score_seeds(seeds, masks, CLASSES, detection=False)
+    assert 0 < result["outside_inside_ratio"] < 2
+
+
 def test_a_folder_scores_like_memory_and_counts_what_is_missing(tmp_path):
     masks = [truth(i) for i in range(4)]
     for index in range(3):
