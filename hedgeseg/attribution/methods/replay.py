@@ -7,6 +7,7 @@ a function call, write in place or serve several times; on the tape it is one op
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -86,6 +87,8 @@ class Replay(nn.Module):
         alone = len(operands) == 1 and op.inputs[0].dtype.is_floating_point
         if op.packet in _MAX_POOLS and alone:
             return Windows(op)
+        if op.packet is aten.logsumexp:
+            return LogSumExp(op)
         if op.packet in (aten.relu, aten.relu_):
             return nn.ReLU()
         if op.packet in _POINTWISE and alone:
@@ -106,14 +109,7 @@ class Replay(nn.Module):
         )
 
     def _pointwise(self, op: Op) -> nn.Module:
-        # To captum the class is a label for "pointwise: use the rescale rule"; what is computed is the operation.
-        module = nn.Tanh()
-
-        def run(x: Tensor) -> Tensor:
-            return op.run(lambda a: x if isinstance(a, Value) else self._constant(a))[0]
-
-        setattr(module, "forward", run)  # noqa: B010 - of this one object
-        return module
+        return pointwise(lambda x: op.run(lambda a: x if isinstance(a, Value) else self._constant(a))[0])
 
     def _constant(self, argument: Any) -> Any:
         if isinstance(argument, Tensor):
@@ -122,6 +118,32 @@ class Replay(nn.Module):
                 argument = argument.clone()  # autograd can't save a tensor that was born in inference mode
             return argument.to(self._dtype) if argument.dtype in _HALF else argument
         return self._dtype if argument in _HALF else argument
+
+
+def pointwise(function: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A pointwise function as a module that captum knows to rescale."""
+    # To captum the class is a label for "pointwise: use the rescale rule"; what is computed is the function.
+    module = nn.Tanh()
+    setattr(module, "forward", function)  # noqa: B010 - of this one object
+    return module
+
+
+class LogSumExp(nn.Module):
+    """A log-sum-exp as what it is made of: two pointwise functions with a sum between them.
+
+    Args:
+        op: A recorded log-sum-exp.
+    """
+
+    def __init__(self, op: Op) -> None:
+        super().__init__()
+        self.dims, self.keepdim = op.argument(1, "dim"), op.argument(2, "keepdim", False)
+        self.exp, self.log = pointwise(torch.exp), pointwise(torch.log)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reduce (N, ...)."""
+        largest = x.detach().amax()  # one number for image and reference, so that it cancels in their difference
+        return self.log(self.exp(x - largest).sum(self.dims, self.keepdim)) + largest
 
 
 class Windows(nn.Module):

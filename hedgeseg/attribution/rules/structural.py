@@ -193,6 +193,16 @@ def winner(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     return [(value, out.view(len(r), *value.shape))]
 
 
+def smooth_winner(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """Of a log-sum-exp, to every entry its part in it: the softmax, which is its gradient and sums to one."""
+    r, value = single(relevance), op.inputs[0]
+    x, dims = data(value, r.dtype), op.argument(1, "dim")
+    if not op.argument(2, "keepdim", False):
+        for dim in sorted(d % x.ndim for d in dims):
+            r = r.unsqueeze(dim + 1)
+    return [(value, r * (x - x.logsumexp(dims, keepdim=True)).exp())]
+
+
 def sum_to(r: Tensor, value: Value) -> Tensor:
     """Undo a broadcast: sum (T, *larger) to (T, *value.shape)."""
     return r.sum_to_size(len(r), *(1,) * (r.ndim - 1 - len(value.shape)), *value.shape).view(len(r), *value.shape)
@@ -278,6 +288,7 @@ def structural_rules() -> dict[Any, Rule]:
         (PRODUCTS | QUOTIENTS, Rule(signal_of_product)),
     ):
         table.update(dict.fromkeys(packets, rule))
+    table[aten.logsumexp] = Rule(smooth_winner, keep_inputs)
     table[aten.cat] = Rule(concatenate)
     table[view_write] = Rule(move)
     return table
