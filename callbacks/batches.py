@@ -9,7 +9,8 @@
 | anything else                    | through `batch_adapter`, which returns one of the above                      |
 
 Labels may be class indices `(B,)` or `(B, 1)`, multi-hot or soft `(B, K)`, binary floats `(B,)`, or a list of index
-lists. Masks hold 0 for background, class index + 1, and 255 for pixels that do not count.
+lists. Masks hold 0 for background, class index + 1, and 255 for pixels that do not count; a batch with masks of more
+classes gives another id for these as `void`, a number or one per image.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _NAMES = {
     "image": ("image", "images", "img", "imgs", "pixel_values", "input", "inputs", "x", "data"),
     "label": ("label", "labels", "target", "targets", "y", "class", "classes"),
     "mask": ("mask", "masks", "segmentation", "semantic_mask", "semseg"),
+    "void": ("void",),
     "boxes": ("boxes", "bboxes"),
     "box_labels": ("box_labels", "bbox_labels", "box_classes"),
     "size": ("size", "original_size", "orig_size"),
@@ -46,12 +48,13 @@ class Example:
         image: float `(C, H, W)`.
         labels: indices of the classes it shows; None if the batch has no labels.
         exclusive: one class per image, so scores are a softmax; else a sigmoid per class.
-        mask: int64 `(H, W)` or None; 0 background, class index + 1, 255 void.
+        mask: int64 `(H, W)` or None; 0 background, class index + 1, `void`.
         boxes: float `(n, 4)` xyxy in pixels of `image`, or None.
         box_labels: int64 `(n,)` class indices, or None.
         size: height and width of the original image, or None.
         index: position in the data set, or None.
         named: whether the key is an id of the batch.
+        void: id of pixels in `mask` that do not count.
     """
 
     key: str
@@ -64,6 +67,7 @@ class Example:
     size: tuple[int, int] | None = None
     index: int | None = None
     named: bool = True
+    void: int = VOID
 
     def region(self, class_index: int) -> Tensor | None:
         """Where the class is, bool `(H, W)`: its pixels in the mask, else its boxes; None if it is nowhere."""
@@ -82,7 +86,7 @@ class Example:
         """Pixels that count, bool `(H, W)`."""
         if self.mask is None:
             return torch.ones(self.image.shape[-2:], dtype=torch.bool)
-        return self.mask != VOID
+        return self.mask != self.void
 
 
 def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> list[Example]:
@@ -108,7 +112,8 @@ def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> l
         images = _copy(images)
         count, size = len(images), tuple(images.shape[-2:])
         masks = None if parts["mask"] is None else _masks(parts["mask"], count, size)
-        labels, exclusive = _labels(parts["label"], masks, count)
+        voids = _voids(parts["void"], count)
+        labels, exclusive = _labels(parts["label"], masks, voids, count)
         ids = None if parts["id"] is None else [_name(i) for i in parts["id"]]
         sizes = None if parts["size"] is None else torch.as_tensor(parts["size"]).reshape(count, 2).tolist()
         indices = None if parts["index"] is None else torch.as_tensor(parts["index"]).reshape(count).tolist()
@@ -127,6 +132,7 @@ def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> l
             size=None if sizes is None else (int(sizes[i][0]), int(sizes[i][1])),
             index=None if indices is None else int(indices[i]),
             named=ids is not None,
+            void=voids[i],
         )
         for i in range(count)
     ]
@@ -178,12 +184,23 @@ def _masks(masks: Any, count: int, size: tuple[int, ...]) -> Tensor:
     return _copy(masks).long()
 
 
-def _labels(labels: Any, masks: Tensor | None, count: int) -> tuple[list[tuple[int, ...] | None], bool]:
+def _voids(void: Any, count: int) -> list[int]:
+    if void is None:
+        return [VOID] * count
+    return [int(v) for v in torch.as_tensor(void).flatten().expand(count)]
+
+
+def _labels(
+    labels: Any, masks: Tensor | None, voids: Sequence[int], count: int
+) -> tuple[list[tuple[int, ...] | None], bool]:
     """Class indices per image, and whether an image has exactly one."""
     if labels is None:
         if masks is None:
             return [None] * count, True
-        return [tuple(int(v) - 1 for v in mask.unique() if 0 < v < VOID) for mask in masks], False
+        return [
+            tuple(int(v) - 1 for v in mask.unique() if v > 0 and v != void)
+            for mask, void in zip(masks, voids, strict=True)
+        ], False
     if isinstance(labels, Sequence) and not isinstance(labels, str):
         if labels and all(isinstance(v, int) for v in labels):
             labels = torch.tensor(labels)

@@ -152,7 +152,7 @@ class Wandb:
         labels = look.names.of_mask(explanation.num_classes)
         layers = {"relevance": relevant_pixels(explanation.maps.numpy(), explanation.classes)}
         if example.mask is not None:
-            layers["truth"] = example.mask.numpy().astype(np.uint8)
+            layers["truth"] = byte_ids(example.mask.numpy(), example.void)
         masks = {name: {"mask_data": layer, "class_labels": labels} for name, layer in layers.items()}
         true_boxes = _boxes(look, panel)
         boxes = {"truth": {"box_data": true_boxes, "class_labels": labels}} if true_boxes else None
@@ -173,6 +173,11 @@ def _boxes(look: Look, panel: Panel) -> list[dict[str, Any]]:
         }
         for box, index in zip(example.boxes.tolist(), example.box_labels.tolist(), strict=True)
     ]
+
+
+def byte_ids(mask: np.ndarray, void: int) -> np.ndarray:
+    """A mask in the eight bits that can be drawn, 255 void: ids beyond 254 become background."""
+    return np.where(mask == void, 255, np.where(mask < 255, mask, 0)).astype(np.uint8)
 
 
 def relevant_pixels(maps: np.ndarray, classes: Sequence[int]) -> np.ndarray:

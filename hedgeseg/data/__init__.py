@@ -5,13 +5,15 @@ import os
 # albumentations asks a server for its newest version while it is imported; the variable must be there before.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-from hedgeseg.data.batch import VOID, Batch, Sample, collate
+from hedgeseg.data.batch import VOID, WIDE_VOID, Batch, Sample, collate, void_id
 from hedgeseg.data.coco import CocoFolder, CocoFolderDataModule
 from hedgeseg.data.coco_splits import CocoDataModule
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.describe import Description, describe, sample_sheet
 from hedgeseg.data.folder import FolderDataModule
+from hedgeseg.data.imagenet_classes import imagenet_wnids
 from hedgeseg.data.imagenet_s import ImageNetSDataModule
+from hedgeseg.data.imagenet_segmentation import ImageNetSegmentation, ImageNetSegmentationDataModule
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.pet import PetDataModule
 from hedgeseg.data.records import Record, RecordedImages
@@ -26,6 +28,7 @@ __all__ = [
     "IMAGENET_STD",
     "VOC_CLASSES",
     "VOID",
+    "WIDE_VOID",
     "Batch",
     "CocoDataModule",
     "CocoFolder",
@@ -34,6 +37,8 @@ __all__ = [
     "FolderDataModule",
     "ImageDataModule",
     "ImageNetSDataModule",
+    "ImageNetSegmentation",
+    "ImageNetSegmentationDataModule",
     "ImageSubset",
     "LabelledImages",
     "LoadReport",
@@ -47,6 +52,8 @@ __all__ = [
     "collate",
     "describe",
     "eval_transform",
+    "imagenet_wnids",
     "sample_sheet",
     "train_transform",
+    "void_id",
 ]

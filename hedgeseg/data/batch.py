@@ -4,12 +4,16 @@
 |--------------|---------------------------|-------------------|-----------------------------------------------------|
 | `image`      | float (3, H, W)           | float (B, 3, H, W)| normalised, as the network takes it                 |
 | `label`      | float (K,) or int64 ()    | (B, K) or (B,)    | multi-hot (multi-label) or class index              |
-| `mask`       | int64 (H, W)              | int64 (B, H, W)   | 0 background, class index + 1, 255 void; may lack   |
+| `mask`       | int64 (H, W)              | int64 (B, H, W)   | 0 background, class index + 1, void; may lack       |
+| `void`       | int64 ()                  | int64 (B,)        | id of void in the mask, only where it is not 255    |
 | `boxes`      | float (n, 4)              | list of B         | x0, y0, x1, y1 in pixels of the transformed image   |
 | `box_labels` | int64 (n,)                | list of B         | class index of each box                             |
 | `id`         | str                       | list of B         | name of the image, unique in its data set           |
 | `size`       | int64 (2,)                | int64 (B, 2)      | height and width of the original image              |
 | `index`      | int64 ()                  | int64 (B,)        | position in the data set                            |
+
+Void, the pixels that no metric counts, is 255, as everywhere. More than 254 classes leave no room for it in eight bits:
+their masks are 16 bits wide and their void is 65535, and `void` says so to whoever reads the batch.
 """
 
 from collections.abc import Sequence
@@ -18,7 +22,10 @@ from typing import Any, NotRequired, TypedDict
 import torch
 
 VOID = 255
-"""Mask id of pixels that no metric counts."""
+"""Mask id of pixels that no metric counts, where there are at most 254 classes."""
+
+WIDE_VOID = 65535
+"""The same where there are more."""
 
 
 class Sample(TypedDict):
@@ -27,6 +34,7 @@ class Sample(TypedDict):
     image: torch.Tensor
     label: torch.Tensor
     mask: NotRequired[torch.Tensor]
+    void: NotRequired[torch.Tensor]
     boxes: torch.Tensor
     box_labels: torch.Tensor
     id: str
@@ -36,8 +44,19 @@ class Sample(TypedDict):
 
 Batch = dict[str, Any]
 
-_STACKED = ("image", "label", "mask", "size", "index")
+_STACKED = ("image", "label", "mask", "void", "size", "index")
 _LISTED = ("boxes", "box_labels", "id")
+
+
+def void_id(num_classes: int) -> int:
+    """Mask id of void beside `num_classes` classes: 255 while it is free, else 65535.
+
+    Raises:
+        ValueError: more classes than 16 bits tell apart.
+    """
+    if num_classes >= WIDE_VOID:
+        raise ValueError(f"{num_classes} classes do not fit a mask of 16 bits, which tells {WIDE_VOID - 1} apart")
+    return VOID if num_classes < VOID else WIDE_VOID
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -11,6 +11,7 @@ import albumentations as A
 import numpy as np
 from pycocotools import mask as rle
 
+from hedgeseg.data.batch import VOID, void_id
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.images import read_image, read_mask, unreadable
 from hedgeseg.data.module import ImageDataModule
@@ -69,12 +70,12 @@ def read_instances(path: Path) -> Instances:
 
 
 def rasterise(objects: Sequence[dict[str, Any]], class_of: dict[int, int], height: int, width: int) -> np.ndarray:
-    """Paints COCO objects (polygons or run lengths) as semantic ids, uint8 (H, W).
+    """Paints COCO objects (polygons or run lengths) as semantic ids (H, W), uint8 or, beyond 254 classes, uint16.
 
     Larger objects come first, so that small ones stay seen. A crowd is painted as its class; an object without a
     segmentation leaves no pixels.
     """
-    mask = np.zeros((height, width), np.uint8)
+    mask = np.zeros((height, width), np.uint8 if void_id(len(class_of)) == VOID else np.uint16)
     for item in sorted(objects, key=lambda item: -item.get("area", 0)):
         shape = item.get("segmentation")
         if not shape:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hedgeseg.data.batch import Sample
+from hedgeseg.data.batch import VOID, Sample, void_id
 from hedgeseg.data.transforms import reseed
 
 Task = Literal["multilabel", "multiclass"]
@@ -38,6 +38,11 @@ class LabelledImages(Dataset[Sample], ABC):
         self.transform = transform
         self.random = random
 
+    @property
+    def void(self) -> int:
+        """Mask id of pixels that no metric counts: 255, or 65535 beside more than 254 classes."""
+        return void_id(len(self.classes))
+
     @abstractmethod
     def image(self, index: int) -> np.ndarray:
         """The original image, uint8 (H, W, 3), RGB."""
@@ -47,7 +52,10 @@ class LabelledImages(Dataset[Sample], ABC):
         """Class indices present in the image, each once, ascending."""
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Ids at the original size, uint8 (H, W): 0 background, class index + 1, 255 void; None if not annotated."""
+        """Ids at the original size, uint8 (H, W): 0 background, class index + 1, `void`; None if not annotated.
+
+        Data sets of more than 254 classes give uint16.
+        """
         return None
 
     def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,6 +95,8 @@ class LabelledImages(Dataset[Sample], ABC):
         )
         if mask is not None:
             sample["mask"] = torch.as_tensor(mask).long()
+            if self.void != VOID:
+                sample["void"] = torch.tensor(self.void)
         return sample
 
     def _label(self, index: int) -> torch.Tensor:

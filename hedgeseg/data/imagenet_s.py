@@ -1,4 +1,4 @@
-"""ImageNet-S: ImageNet images with masks of their class, in the layout of its preparation scripts."""
+"""ImageNet-S with 50, 300 or 919 classes: ImageNet images with masks, in the layout of its preparation scripts."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from PIL import Image
 
 from hedgeseg.data.batch import VOID
 from hedgeseg.data.folder import IMAGE_SUFFIXES
+from hedgeseg.data.images import unknown_ids
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.records import Record, RecordedImages
 from hedgeseg.data.transforms import eval_transform, train_transform
 
 _IGNORED = 1000
-_MOST_CLASSES = VOID - 1  # mask ids are class index + 1 in eight bits, and 255 is void
 _MANUAL = "prepare it from your copy of ImageNet with the scripts of https://github.com/LUSSeg/ImageNet-S"
 
 
@@ -20,7 +20,7 @@ class ImageNetS(RecordedImages):
     """Images of a list of records whose masks are ImageNet-S's PNGs: id = red + 256 * green, 1000 ignored."""
 
     def decode_mask(self, path: Path, index: int) -> np.ndarray:
-        """Ids from two colour channels.
+        """Ids from two colour channels; what was ignored becomes the project's void.
 
         Raises:
             ValueError: the file has no colours, or holds an id beyond the classes.
@@ -30,10 +30,10 @@ class ImageNetS(RecordedImages):
                 raise ValueError(f"{path} has mode {file.mode}; masks of ImageNet-S are RGB")
             colours = np.asarray(file).astype(np.int64)
         ids = colours[..., 0] + 256 * colours[..., 1]
-        unknown = np.setdiff1d(ids, [*range(len(self.classes) + 1), _IGNORED])
-        if unknown.size:
-            raise ValueError(f"{path} holds the ids {unknown[:8].tolist()} but there are {len(self.classes)} classes")
-        return np.where(ids == _IGNORED, VOID, ids).astype(np.uint8)
+        unknown = unknown_ids(ids, len(self.classes), _IGNORED)
+        if unknown:
+            raise ValueError(f"{path} holds the ids {unknown} but there are {len(self.classes)} classes")
+        return np.where(ids == _IGNORED, self.void, ids).astype(np.uint8 if self.void == VOID else np.uint16)
 
 
 def imagenet_s_records(root: Path, split: str) -> tuple[tuple[str, ...], list[Record]]:
@@ -44,15 +44,13 @@ def imagenet_s_records(root: Path, split: str) -> tuple[tuple[str, ...], list[Re
 
     Raises:
         FileNotFoundError: the split is missing (says where to get it).
-        ValueError: more classes than mask ids.
+        ValueError: as many classes as the files' id for ignored pixels.
     """
     if not (root / split).is_dir():
         raise FileNotFoundError(f"folder {root / split} not found: {_MANUAL}")
     folders = sorted(path for path in (root / split).iterdir() if path.is_dir())
-    if len(folders) > _MOST_CLASSES:
-        raise ValueError(
-            f"{root} has {len(folders)} classes; masks of eight bits tell {_MOST_CLASSES} apart. Use ImageNetS50"
-        )
+    if len(folders) >= _IGNORED:
+        raise ValueError(f"{root} has {len(folders)} classes; ImageNet-S has 50, 300 or 919. Is this ImageNet itself?")
     masks = root / f"{split}-segmentation"
     records = [
         Record(path.stem, path, (label,), masks / folder.name / f"{path.stem}.png" if masks.is_dir() else None)
@@ -64,10 +62,14 @@ def imagenet_s_records(root: Path, split: str) -> tuple[tuple[str, ...], list[Re
 
 
 class ImageNetSDataModule(ImageDataModule):
-    """ImageNet-S-50: learns from `train` (labels alone), validates and predicts on `validation`, with masks.
+    """ImageNet-S: learns from `train` (labels alone), validates and predicts on `validation`, with masks.
+
+    The number of classes is that of the folders. Void is 255 with 50 classes and 65535 with 300 and 919, see
+    `hedgeseg.data.batch`; the masks' own id for ignored pixels, 1000, is translated.
 
     Args:
-        root: folder `ImageNetS50`, with `train`, `validation` and `validation-segmentation`.
+        root: folder `ImageNetS50`, `ImageNetS300` or `ImageNetS919`, with `train`, `validation` and
+            `validation-segmentation`.
         image_size: side of the square input, or [height, width].
         batch_size: images of a batch.
         num_workers: processes that read images beside the main one.

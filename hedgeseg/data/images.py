@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from hedgeseg.data.batch import VOID, void_id
+
 _WHITE = (255, 255, 255)
 _FAULTS = (OSError, Image.DecompressionBombError, SyntaxError, ValueError)  # what Pillow raises for broken files
 
@@ -31,23 +33,36 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path, num_classes: int) -> np.ndarray:
-    """Reads a mask of ids as uint8 (H, W): a palette or grey PNG with 0 background, class index + 1, 255 void.
+    """Reads a mask of ids (H, W): a palette or grey PNG with 0 background, class index + 1 and void.
+
+    Up to 254 classes: 8 bits, uint8, 255 void. More: 16 bits, uint16, 65535 void.
 
     Raises:
         OSError: the file is missing or no image.
-        ValueError: the file holds colours instead of ids, or an id beyond the classes.
+        ValueError: the file holds colours instead of ids, has too few bits, or an id beyond the classes.
     """
+    void = void_id(num_classes)
+    modes, bits, dtype = (("P", "L"), 8, np.uint8) if void == VOID else (("I;16", "I"), 16, np.uint16)
     with Image.open(path) as file:
-        if file.mode not in ("P", "L"):
-            raise ValueError(f"mask {path} has mode {file.mode}, expected palette (P) or grey (L) ids of 8 bits")
+        if file.mode not in modes:
+            raise ValueError(
+                f"mask {path} has mode {file.mode}, expected ids of {bits} bits ({' or '.join(modes)}) "
+                f"for {num_classes} classes"
+            )
         ids = np.array(file)
-    unknown = np.setdiff1d(ids, [*range(num_classes + 1), 255])
-    if unknown.size:
+    unknown = unknown_ids(ids, num_classes, void)
+    if unknown:
         raise ValueError(
-            f"mask {path} holds the ids {unknown[:8].tolist()} but there are {num_classes} classes: "
-            "expected 0 (background), class index + 1, or 255 (void)"
+            f"mask {path} holds the ids {unknown} but there are {num_classes} classes: "
+            f"expected 0 (background), class index + 1, or {void} (void)"
         )
-    return ids
+    return ids.astype(dtype, copy=False)
+
+
+def unknown_ids(ids: np.ndarray, num_classes: int, void: int) -> list[int]:
+    """Up to eight ids of a mask that are neither background, a class nor void."""
+    found = np.unique(ids)
+    return found[((found < 0) | (found > num_classes)) & (found != void)][:8].tolist()
 
 
 def unreadable(paths: Iterable[Path]) -> dict[Path, str]:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from hedgeseg.data.batch import VOID
+from hedgeseg.data.boxes import box_around
 from hedgeseg.data.download import fetch
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.records import Record, RecordedImages
@@ -42,11 +43,8 @@ class Pet(RecordedImages):
     def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One box around the animal, none if the trimap shows nothing of it."""
         mask = self.mask(index)
-        rows, columns = np.nonzero(np.zeros((1, 1)) if mask is None else (mask > 0) & (mask != VOID))
-        if not len(rows):
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        return np.array([box], np.float32), np.array(self.labels(index), np.int64)
+        region = np.zeros((1, 1), bool) if mask is None else (mask > 0) & (mask != VOID)
+        return box_around(region, self.labels(index)[0])
 
 
 def read_pet_list(root: Path, split: str) -> tuple[tuple[str, ...], list[Record]]:

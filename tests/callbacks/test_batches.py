@@ -112,3 +112,16 @@ def test_examples_do_not_share_memory_with_the_batch():
 def test_a_batch_that_cannot_be_read_is_described(batch, message):
     with pytest.raises(ValueError, match=message):
         read_batch(batch, "0")
+
+
+def test_void_may_have_another_id_where_there_are_more_classes_than_bytes():
+    masks = torch.zeros(2, 8, 8, dtype=torch.int64)
+    masks[0, :2], masks[0, 2:4], masks[0, 4:6] = 255, 900, 65535
+    batch = {"image": IMAGES, "mask": masks, "void": torch.tensor([65535, 65535])}
+    first, second = read_batch(batch, "0")
+    assert first.labels == (254, 899)
+    assert int(first.region(254).sum()) == 16
+    assert torch.equal(first.valid, masks[0] != 65535)
+    assert second.valid.all()
+    assert read_batch({**batch, "void": 65535}, "0")[0].labels == (254, 899)
+    assert not read_batch({"image": IMAGES, "mask": MASKS}, "0")[1].valid.all()

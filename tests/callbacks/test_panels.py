@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from hedgeseg.callbacks import HedgeCallback
-from hedgeseg.callbacks.panels import relevant_pixels
+from hedgeseg.callbacks.panels import byte_ids, relevant_pixels
 
 EPOCHS, IMAGES = 3, 4
 
@@ -172,3 +172,8 @@ def test_relevant_pixels_go_to_the_relatively_strongest_class():
     maps = np.array([[[1.0, 0.1, 0.0]], [[4.0, 10.0, -5.0]]])
     assert relevant_pixels(maps, [0, 6]).tolist() == [[1, 7, 0]]
     assert relevant_pixels(np.zeros((1, 2, 2)), [0]).sum() == 0
+
+
+def test_masks_of_many_classes_are_cut_to_what_can_be_drawn():
+    assert byte_ids(np.array([[0, 7, 254, 255, 900, 65535]]), 65535).tolist() == [[0, 7, 254, 0, 0, 255]]
+    assert byte_ids(np.array([[0, 7, 254, 255]]), 255).tolist() == [[0, 7, 254, 255]]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hedgeseg.data import Shapes, collate
+from hedgeseg.data import VOID, Shapes, collate, void_id
 
 
 def samples(n=3):
@@ -43,3 +43,14 @@ def test_images_of_several_sizes():
     given[1]["image"] = torch.zeros(3, 32, 40)
     with pytest.raises(ValueError, match="differ in shape"):
         collate(given)
+
+
+def test_void_moves_out_of_the_way_of_many_classes():
+    assert [void_id(count) for count in (1, 20, 254, 255, 919)] == [255, 255, 255, 65535, 65535]
+    assert void_id(20) == VOID
+    with pytest.raises(ValueError, match="70000 classes do not fit"):
+        void_id(70000)
+
+
+def test_void_is_told_only_where_it_is_unusual():
+    assert "void" not in collate(samples())
