@@ -9,6 +9,7 @@ from torch import nn
 
 from hedgeseg.attribution.errors import LayerError
 from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, MAXIMA, VIEWS
 from hedgeseg.attribution.tape import Op, Tape, Value
 
@@ -118,28 +119,31 @@ def _nth_output(tape: Tape, name: str) -> Value | None:
 def find_last_map(recording: Recording) -> tuple[str, Value]:
     """The last feature map: what enters the last spatial pooling, mean or flattening before the logits.
 
+    Where the maps have shrunk to one position already, it is the map that is flattened; where a convolution as large as
+    the map takes the place of flattening (a fully convolutional head), what that convolution reads.
+
     Returns:
         The name (a module path if a module returned it, else ``aten.<op>:<k>``) and the value.
 
     Raises:
         LayerError: If there is no such step.
     """
-    tape = recording.tape
-    ancestry = _ancestors(recording.logits_value)
-    steps = [op for op in tape.ops if op in ancestry and _collapses(op)]
-    if not steps:
-        raise LayerError(
-            "no step from a feature map to a vector was found in this model (no pooling, mean or flattening before the "
-            "logits): name the layer to start from with layer='<module path>'"
-        )
-    step = steps[-1]
-    value = step.inputs[0]
-    while value.producer is not None and (
-        (step.packet in VIEWS and value.producer.packet in AVERAGES)
-        or (value.producer.packet in VIEWS | COPIES and value.producer.inputs[0].positions > 1)
-    ):
-        value = value.producer.inputs[0]
-    return name_of(tape, value), value
+    tail = _vector_tail(recording.logits_value)
+    collapses = [op for op in tail if _pools(op) and not _is_vector(op.inputs[0])]
+    flattens = [op for op in tail if _pools(op) and len(op.output.shape) == 2 and _feeds_weights(op, tail)]
+    reads_whole = [op for op in tail if op.inputs[0].positions > 1]
+    for step in (collapses or flattens or reads_whole)[-1:]:
+        value = step.inputs[0]
+        while value.producer is not None and (
+            (step.packet in VIEWS and value.producer.packet in AVERAGES)
+            or (value.producer.packet in VIEWS | COPIES and value.producer.inputs[0].positions > 1)
+        ):
+            value = value.producer.inputs[0]
+        return name_of(recording.tape, value), value
+    raise LayerError(
+        "no step from a feature map to a vector was found in this model (no pooling, mean or flattening before the "
+        "logits): name the layer to start from with layer='<module path>'"
+    )
 
 
 def name_of(tape: Tape, value: Value) -> str:
@@ -152,20 +156,32 @@ def name_of(tape: Tape, value: Value) -> str:
     return f"{op.name}:{[o for o in tape.ops if o.name == op.name].index(op)}"
 
 
-def _collapses(op: Op) -> bool:
-    if not op.inputs or not op.outputs or op.outputs[0] is None:
-        return False
-    before, after = op.inputs[0], op.outputs[0]
-    pools = op.packet in AVERAGES | MAXIMA | VIEWS or op.name in ("aten.amax", "aten.max", "aten.logsumexp")
-    return pools and len(before.shape) >= 3 and before.positions > 1 and after.positions == 1
+def _vector_tail(value: Value) -> list[Op]:
+    """The operations between the maps and the logits, in order: all that is left behind any map of several positions.
 
-
-def _ancestors(value: Value) -> set[Op]:
+    A gate's pooling is not among them: what it gates is a map.
+    """
     seen: set[Op] = set()
     todo = [value]
     while todo:
-        op = todo.pop().producer
-        if op is not None and op not in seen:
-            seen.add(op)
-            todo.extend(op.inputs)
-    return seen
+        value = todo.pop()
+        if value.producer is not None and value.producer not in seen and _is_vector(value):
+            seen.add(value.producer)
+            todo.extend(value.producer.inputs)
+    return sorted(seen, key=lambda op: op.index)
+
+
+def _is_vector(value: Value) -> bool:
+    """Whether a sample is one column of numbers, whichever dimension it lies along."""
+    return max(value.shape[1:], default=1) == value.shape[1:].numel()
+
+
+def _pools(op: Op) -> bool:
+    """Whether an operation may take maps (N, C, *space) to vectors without weights."""
+    pools = op.packet in AVERAGES | MAXIMA | VIEWS or op.name in ("aten.amax", "aten.max", "aten.logsumexp")
+    return pools and bool(op.inputs) and len(op.inputs[0].shape) >= 3 and op.outputs[0] is not None
+
+
+def _feeds_weights(step: Op, ops: list[Op]) -> bool:
+    """Whether any of the later operations multiplies by weights: the step is not the end of a convolutional head."""
+    return any(op.index > step.index and is_weighted(op.packet) for op in ops)

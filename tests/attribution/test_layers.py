@@ -88,3 +88,13 @@ def test_a_layer_that_did_not_run():
     net.forward = lambda x: net[2](net[1](net[0](x)))
     with pytest.raises(LayerError, match="did not run"):
         resolve_layer(net, torch.randn(1, 3, 8, 8), "unused.0")
+
+
+def test_a_gate_is_not_taken_for_the_last_pooling_where_the_maps_have_one_position():
+    assert resolve_layer(build("efficientnet_b0"), torch.randn(1, 3, 32, 32)) == "features"
+    assert resolve_layer(build("mobilenet_v3_small"), torch.randn(1, 3, 32, 32)) == "features"
+
+
+def test_a_convolution_as_large_as_the_map_is_a_head():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 7), nn.ReLU(), nn.Conv2d(6, 2, 1), nn.Flatten())
+    assert resolve_layer(net, torch.randn(1, 3, 9, 9)) == "1"
