@@ -15,6 +15,7 @@ from hedgeseg.data.batch import Batch
 from hedgeseg.data.voc_classes import VOC_CLASSES
 from hedgeseg.models.architectures import build_network
 from hedgeseg.models.freezing import frozen_modules
+from hedgeseg.models.fully_convolutional import FullyConvolutional, Pooling
 from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
 from hedgeseg.models.losses import MULTILABEL_LOSSES
 
@@ -35,6 +36,9 @@ class Classifier(LightningModule):
         groups: JSON file `{class: [ImageNet indices]}`: the network keeps its 1000 ImageNet logits and gives the
             classes' logits as their log-sum-exp; a class without indices is never predicted.
         classes: names of the classes in their order, needed with `groups` unless they are VOC's.
+        fully_convolutional: for VGG and AlexNet: their fully connected layers slide over images of any size, and the
+            logits of the positions are pooled by "mean", "sum" or "logsumexp"; None squeezes larger feature maps to the
+            size these layers were made for, as torchvision does.
         loss: of multi-label training: "bce", "soft_margin" (the same under another name) or "focal".
         freeze: names of modules of the network that keep their weights and batch norm statistics, such as "features.0".
         lr: largest learning rate of the one-cycle schedule.
@@ -54,6 +58,7 @@ class Classifier(LightningModule):
         task: Literal["multilabel", "multiclass"] = "multilabel",
         groups: str | None = None,
         classes: list[str] | None = None,
+        fully_convolutional: Pooling | None = None,
         loss: Literal["bce", "soft_margin", "focal"] = "bce",
         freeze: list[str] | None = None,
         lr: float = 1e-3,
@@ -72,7 +77,7 @@ class Classifier(LightningModule):
         self.lr = lr
         self.weight_decay = weight_decay
         self.loss = loss
-        self.network = _network(arch, num_classes, weights, groups, classes)
+        self.network = _network(arch, num_classes, weights, groups, classes, fully_convolutional)
         self._frozen = frozen_modules(self.network, freeze or [])
         self.val_metric = self._metric()
         self.test_metric = self._metric()
@@ -143,10 +148,23 @@ class Classifier(LightningModule):
 
 
 def _network(
-    arch: str, num_classes: int, weights: str | None, groups: str | None, classes: Sequence[str] | None
+    arch: str,
+    num_classes: int,
+    weights: str | None,
+    groups: str | None,
+    classes: Sequence[str] | None,
+    pool: Pooling | None,
 ) -> nn.Module:
+    network = build_network(arch, num_classes if groups is None else _IMAGENET_OUTPUTS, weights)
+    if pool is not None:
+        network = FullyConvolutional(network, pool)
     if groups is None:
-        return build_network(arch, num_classes, weights)
+        return network
+    return GroupedLogits(network, _indices(groups, num_classes, classes))
+
+
+def _indices(groups: str, num_classes: int, classes: Sequence[str] | None) -> list[list[int]]:
+    """ImageNet indices of each class."""
     if classes is None:
         if num_classes != len(VOC_CLASSES):
             raise ValueError(f"groups with num_classes={num_classes}: name the classes in their order with `classes`")
@@ -155,4 +173,4 @@ def _network(
     largest = max(index for group in indices for index in group)
     if largest >= _IMAGENET_OUTPUTS:
         raise ValueError(f"{groups} names the ImageNet index {largest}; the last one is {_IMAGENET_OUTPUTS - 1}")
-    return GroupedLogits(build_network(arch, _IMAGENET_OUTPUTS, weights), indices)
+    return indices
