@@ -16,6 +16,7 @@ from hedgeseg.data.imagenet_s import ImageNetSDataModule
 from hedgeseg.data.imagenet_segmentation import ImageNetSegmentation, ImageNetSegmentationDataModule
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.pet import PetDataModule
+from hedgeseg.data.pseudo_masks import PseudoMaskDataModule, PseudoMasked
 from hedgeseg.data.records import Record, RecordedImages
 from hedgeseg.data.report import LoadReport
 from hedgeseg.data.shapes import Shapes, ShapesDataModule
@@ -43,6 +44,8 @@ __all__ = [
     "LabelledImages",
     "LoadReport",
     "PetDataModule",
+    "PseudoMaskDataModule",
+    "PseudoMasked",
     "Record",
     "RecordedImages",
     "Sample",

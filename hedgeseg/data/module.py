@@ -7,7 +7,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from hedgeseg.data.batch import Sample, collate
-from hedgeseg.data.dataset import LabelledImages
+from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, size_pair
 
 
@@ -18,6 +18,7 @@ class ImageDataModule(LightningDataModule):
         train_dataset: what `fit` learns from, shuffled; None where there is nothing to learn from.
         val_dataset: what `validate` and `test` look at, in order.
         predict_dataset: what `predict` makes seeds for, in order.
+        predict_shard: `(i, n)`: `predict` sees only every n-th image from the i-th; None for all of them.
         mean, std: the normalisation of the pixels, to undo it for drawing.
     """
 
@@ -35,6 +36,7 @@ class ImageDataModule(LightningDataModule):
         self.train_dataset: LabelledImages | None = None
         self.val_dataset: LabelledImages | None = None
         self.predict_dataset: LabelledImages | None = None
+        self.predict_shard: tuple[int, int] | None = None
 
     @property
     @abstractmethod
@@ -60,8 +62,11 @@ class ImageDataModule(LightningDataModule):
         return self.val_dataloader()
 
     def predict_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the prediction set in order."""
-        return self._loader(self._ready(self.predict_dataset, "prediction"))
+        """Batches of the prediction set in order, or of its shard."""
+        dataset = self._ready(self.predict_dataset, "prediction")
+        if self.predict_shard is not None:
+            dataset = _part(dataset, *self.predict_shard)
+        return self._loader(dataset)
 
     def _ready(self, dataset: LabelledImages | None, name: str) -> LabelledImages:
         if dataset is None:
@@ -81,3 +86,10 @@ class ImageDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,
         )
+
+
+def _part(dataset: LabelledImages, index: int, count: int) -> LabelledImages:
+    positions = range(index, len(dataset), count)
+    if not positions:
+        raise ValueError(f"shard {index}/{count} of {len(dataset)} images is empty: use {len(dataset)} shards or fewer")
+    return ImageSubset(dataset, positions, dataset.transform, dataset.random)
