@@ -4,6 +4,8 @@ uv run train.py                                     the quick start: everything 
 uv run train.py fit --config configs/shapes.yaml    train a classifier and watch it
 uv run train.py validate | test --config ...        evaluate and explain it
 uv run train.py predict --config ... [--ckpt_path]  write seeds (SeedWriter in the config) and score them
+                        [--shard 0/4]               the first of four disjoint parts; several may fill one folder
+uv run train.py fit --config configs/segment_*.yaml learn to segment from the seeds
 
 Any option of a configuration can be given on the command line; `--help` lists them, `--print_config` shows the result.
 """
@@ -17,12 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import hedgeseg.data  # noqa: F401 - its data modules can be named in a configuration by their class names
 from hedgeseg.callbacks import SeedWriter
-from hedgeseg.models import Classifier
+from hedgeseg.data import ImageDataModule
+from hedgeseg.seeds.manifest import parse_shard
 from hedgeseg.seeds.score import score_folder
 from hedgeseg.seeds.table import score_table, write_scores
 
@@ -31,7 +34,38 @@ QUICK_METHODS = {"hedge": {"method": "hedge", "gamma": 2.0}, "grad_cam": {"metho
 
 
 class CommandLine(LightningCLI):
-    """`fit | validate | test | predict`, with scores after `predict` where the data has true masks."""
+    """`fit | validate | test | predict` of a Classifier, or of the LightningModule whose `class_path` a config names.
+
+    `predict` takes `--shard i/n`, and scores the seeds it wrote where the data has true masks.
+    """
+
+    def __init__(self, args: Sequence[str] | None = None) -> None:
+        super().__init__(
+            LightningModule, LightningDataModule, subclass_mode_model=True, subclass_mode_data=True, args=args
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """A config that names no model means a classifier."""
+        parser.set_defaults({"model": {"class_path": "hedgeseg.models.Classifier"}})
+        parser.add_argument("--shard", type=str | None, default=None, help="predict: only part i of n, as in 0/4")
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse what would be ignored."""
+        command = self.config.subcommand
+        if command != "predict" and self.config[command].shard is not None:
+            raise ValueError(f"--shard is an option of predict, not of {command}")
+
+    def before_predict(self) -> None:
+        """Leave the other shards' images to them."""
+        shard = self.config.predict.shard
+        if shard is None:
+            return
+        if not isinstance(self.datamodule, ImageDataModule):
+            raise TypeError(
+                f"--shard needs a data module of hedgeseg.data, got {type(self.datamodule).__name__}; cut its data "
+                "set yourself, seeds of several runs may go to one folder"
+            )
+        self.datamodule.predict_shard = parse_shard(shard)
 
     def after_predict(self) -> None:
         """Score what the SeedWriters of the configuration wrote."""
@@ -80,12 +114,7 @@ def quick_start(overrides: Sequence[str] = ()) -> None:
         overrides: Further options of `fit`.
     """
     run = next_run(Path("runs") / "shapes")
-    cli = CommandLine(
-        Classifier,
-        LightningDataModule,
-        subclass_mode_data=True,
-        args=["fit", "--config", str(HERE / "configs" / "shapes.yaml"), *_inside(run), *overrides],
-    )
+    cli = CommandLine(["fit", "--config", str(HERE / "configs" / "shapes.yaml"), *_inside(run), *overrides])
     val_map = float(cli.trainer.callback_metrics["val/map"])
     writers = [SeedWriter(str(run / "seeds" / name), options) for name, options in QUICK_METHODS.items()]
     trainer = cli.trainer
@@ -95,6 +124,7 @@ def quick_start(overrides: Sequence[str] = ()) -> None:
     score_seed_folders(trainer, cli.datamodule)
     print(f"pictures: {run / 'hedge'}")
     print(f"masks:    {run / 'seeds'}")
+    print(f"next:     train.py fit --config configs/segment_shapes.yaml --data.masks {run / 'seeds' / 'hedge'}")
     print(f"W&B run:  {run / 'wandb'}  (offline; `wandb sync` uploads it, `wandb leet` shows it here)")
 
 
@@ -107,7 +137,7 @@ def main() -> None:
     if len(sys.argv) == 1:
         quick_start()
     else:
-        CommandLine(Classifier, LightningDataModule, subclass_mode_data=True)
+        CommandLine()
 
 
 if __name__ == "__main__":

@@ -76,7 +76,13 @@ class SeedWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
         network = find_network(pl_module, self.network)
-        settings = {**self.generator.config(), "classes": self.classes, "precision": self.precision}
+        names = list(surroundings.class_names(trainer, pl_module))
+        settings = {
+            **self.generator.config(),
+            "classes": self.classes,
+            "class_names": names,
+            "precision": self.precision,
+        }
         self._manifest = open_folder(self.folder, {**settings, "weights": weights_hash(network)})
         self.counts = dict.fromkeys(self.counts, 0)
 

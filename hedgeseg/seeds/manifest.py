@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hedgeseg.seeds.formats.files import file_in, identifiers, replacing
+from hedgeseg.seeds.formats.files import file_in, identifiers, replacing, sweep, write_once
 from hedgeseg.seeds.formats.native import has_seed
 
 MANIFEST = "manifest.json"
@@ -81,6 +81,8 @@ class Manifest:
 def open_folder(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> Manifest:
     """Open a folder for seeds made with these settings: a new or empty one, or one made with the same.
 
+    Several processes may do so at once: one of them writes the manifest, the others compare theirs with it.
+
     Args:
         folder: made if it does not exist.
         config: whatever decides the bytes of the seeds (method, options, size, `weights_hash(model)`); must be JSON.
@@ -94,18 +96,15 @@ def open_folder(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> Ma
     settings = _as_json(config)
     digest = config_digest(settings)
     path = root / MANIFEST
-    if path.is_file():
-        _check_same(root, json.loads(path.read_text(encoding="utf-8")), settings, digest)
-        return Manifest(root, settings, digest)
     root.mkdir(parents=True, exist_ok=True)
-    if identifiers(root, ".npz"):
+    if not path.is_file():
         # Another process may have opened the folder since the look above.
-        if path.is_file():
-            return open_folder(folder, config)
-        raise ValueError(f"{root} holds seeds of unknown settings (it has no {MANIFEST}); choose an empty folder")
-    content = {"digest": digest, "config": settings, "versions": versions()}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if identifiers(root, ".npz") and not path.is_file():
+            raise ValueError(f"{root} holds seeds of unknown settings (it has no {MANIFEST}); choose an empty folder")
+        content = {"digest": digest, "config": settings, "versions": versions()}
+        write_once(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    _check_same(root, json.loads(path.read_text(encoding="utf-8")), settings, digest)
+    sweep(root)
     return Manifest(root, settings, digest)
 
 
@@ -137,15 +136,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def shard(wanted: list[str], index: int, count: int) -> list[str]:
-    """Every `count`-th id from the `index`-th: the part of shard `index` of `count`, disjoint and complete.
+def parse_shard(text: str) -> tuple[int, int]:
+    """`"i/n"` as (i, n): part i of n, counted from 0. Part i holds every n-th image from the i-th.
 
     Raises:
-        ValueError: index not in [0, count).
+        ValueError: not of this form, or i not in [0, n).
     """
-    if not 0 <= index < count:
-        raise ValueError(f"shard must be i/n with 0 <= i < n, got {index}/{count}")
-    return wanted[index::count]
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(f"shard must be i/n with 0 <= i < n, such as 0/4, got {text!r}")
+    return int(index), int(count)
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,10 @@
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -7,7 +12,8 @@ from torch import nn
 
 from hedgeseg.seeds import Seed, SeedGenerator, write_seed
 from hedgeseg.seeds.background import Band
-from hedgeseg.seeds.manifest import FolderMismatchError, config_digest, open_folder, shard, weights_hash
+from hedgeseg.seeds.formats.files import write_once
+from hedgeseg.seeds.manifest import FolderMismatchError, config_digest, open_folder, parse_shard, weights_hash
 
 CONFIG = {"generator": {"method": "hedge", "gamma": 2.0}, "size": [64, 64]}
 
@@ -108,8 +114,31 @@ def test_generators_describe_themselves():
     assert config(method=mine) != config(method="hedge")
 
 
-def test_shards_are_disjoint_and_complete():
-    ids = [str(i) for i in range(10)]
-    assert sorted(shard(ids, 0, 3) + shard(ids, 1, 3) + shard(ids, 2, 3)) == ids
-    with pytest.raises(ValueError, match="3/3"):
-        shard(ids, 3, 3)
+def test_a_shard_is_a_part_and_the_number_of_parts():
+    assert parse_shard("2/4") == (2, 4)
+    for text in ("4/4", "1", "-1/4", "a/b", "1/"):
+        with pytest.raises(ValueError, match=r"shard must be i/n .* got"):
+            parse_shard(text)
+
+
+def test_of_several_openers_the_first_writes_and_the_others_compare(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        digests = {m.digest for m in pool.map(lambda _: open_folder(tmp_path, CONFIG), range(16))}
+    assert digests == {config_digest(CONFIG)}
+    write_once(tmp_path / "manifest.json", "another")
+    assert json.loads((tmp_path / "manifest.json").read_text())["config"] == CONFIG
+    assert {p.name for p in tmp_path.iterdir()} == {"manifest.json"}
+
+
+def test_opening_removes_what_the_killed_left_and_nothing_else(tmp_path):
+    open_folder(tmp_path, CONFIG)
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    ours = f".tmp-{socket.gethostname()}"
+    killed, alive = tmp_path / f"{ours}-{int(dead.stdout)}-x.png", tmp_path / f"{ours}-{os.getpid()}-x.png"
+    elsewhere = tmp_path / f".tmp-elsewhere-{int(dead.stdout)}-x.png"
+    for path in (killed, alive, elsewhere):
+        path.touch()
+    open_folder(tmp_path, CONFIG)
+    assert not killed.exists()
+    assert alive.exists()
+    assert elsewhere.exists()
