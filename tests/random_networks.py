@@ -39,7 +39,7 @@ class Plan:
         """Append a step; returns the number of its node."""
         self.steps.append(Step(kind, sources, layer, more.get("reads", sources), more.get("main")))
         self.shapes.append(shape)
-        self.pixels.append(kind not in ("image", "conv") and all(self.pixels[s] for s in sources) or kind == "image")
+        self.pixels.append(kind != "conv" and all(self.pixels[s] for s in sources))
         return len(self.steps) - 1
 
 
@@ -107,7 +107,10 @@ class Sketch:
         if same:
             padding, stride = tuple(r // 2 for r in reach), (1, 1)
         else:
-            padding = tuple(self.draw(st.integers((r + 1) // 2 if n <= r else 0, r)) for n, r in zip((height, width), reach, strict=True))
+            padding = tuple(
+                self.draw(st.integers((r + 1) // 2 if n <= r else 0, r))
+                for n, r in zip((height, width), reach, strict=True)
+            )
             stride = tuple(self.draw(st.sampled_from([1, 1, 2, 3])) for _ in range(2))
         layer = nn.Conv2d(
             channels, out, kernel, stride, padding, dilation, groups, bias=self.draw(st.booleans()), dtype=torch.float64

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from hedgeseg.attribution.attention import ADVICE, is_attention
 from hedgeseg.attribution.errors import LayerError
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.linear import is_weighted
@@ -134,12 +135,16 @@ def find_last_map(recording: Recording) -> tuple[str, Value]:
     reads_whole = [op for op in tail if op.inputs[0].positions > 1]
     for step in (collapses or flattens or reads_whole)[-1:]:
         value = step.inputs[0]
-        while value.producer is not None and (
-            (step.packet in VIEWS and value.producer.packet in AVERAGES)
-            or (value.producer.packet in VIEWS | COPIES and value.producer.inputs[0].positions > 1)
-        ):
+        while value.producer is not None and _hands_on_a_map(value, step):
             value = value.producer.inputs[0]
-        return name_of(recording.tape, value), value
+        name = name_of(recording.tape, value)
+        if len(value.shape) < min(4, len(recording.tape.images.shape)):
+            advice = ADVICE if any(map(is_attention, recording.tape.ops)) else "Name a layer with one by layer=."
+            raise LayerError(
+                f"what enters the last pooling or selection is {name!r} of shape {tuple(value.shape)}: tokens, not a "
+                f"map over positions. {advice}"
+            )
+        return name, value
     raise LayerError(
         "no step from a feature map to a vector was found in this model (no pooling, mean or flattening before the "
         "logits): name the layer to start from with layer='<module path>'"
@@ -154,6 +159,17 @@ def name_of(tape: Tape, value: Value) -> str:
     if op is None:
         raise LayerError("the images themselves enter the last pooling: the model has no feature map")
     return f"{op.name}:{[o for o in tape.ops if o.name == op.name].index(op)}"
+
+
+def _hands_on_a_map(value: Value, step: Op) -> bool:
+    """Whether the map is to be looked for further back: behind a pooling, a copy or a flattening of its positions."""
+    op = value.producer
+    assert op is not None
+    if step.packet in VIEWS and op.packet in AVERAGES:
+        return True
+    if op.packet in VIEWS and len(value.shape) >= len(op.inputs[0].shape):
+        return False
+    return op.packet in VIEWS | COPIES and op.inputs[0].positions > 1 and len(op.inputs[0].shape) <= 5
 
 
 def _vector_tail(value: Value) -> list[Op]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.attention import ADVICE, is_attention
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
@@ -73,7 +74,8 @@ class RuleBook:
             where = f"module {op.module!r}" if op.module else "the model's own forward"
             shapes = [tuple(v.shape) for v in op.inputs]
             raise UnsupportedOpError(
-                f"method {self.method!r} has no rule for {op.name} (in {where}, inputs {shapes}). {self.advice}"
+                f"method {self.method!r} has no rule for {op.name} (in {where}, inputs {shapes}). "
+                f"{ADVICE if is_attention(op) else self.advice}"
             )
         return rule
 

@@ -1,8 +1,6 @@
 """Hedging of whole random networks against a dense-matrix twin in float64."""
 
 import numpy as np
-import pytest
-import torch
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from random_networks import Twin, networks

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.attention import ADVICE
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.tape import Op, Value
 
@@ -148,9 +149,8 @@ def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
         x, weight = op.args[0], op.args[1]
     if not isinstance(x, Value) or isinstance(weight, Value):
         raise UnsupportedOpError(
-            f"{op.name} in module {op.module!r} multiplies two tensors that both depend on the image (as attention and "
-            "dynamic convolutions do), so there are no weights to propagate through. Use a layer= behind it, or "
-            "method='grad_cam' or 'gradient'."
+            f"{op.name} in module {op.module!r} multiplies two tensors that both depend on the image (attention or a "
+            f"dynamic convolution). {ADVICE}"
         )
     weight = weight.detach().to(dtype)
     if op.packet in CONVOLUTIONS:

@@ -1,0 +1,106 @@
+"""Which architectures hedging explains as they are: torchvision's and timm's CNNs, unedited, with random weights.
+
+    uv run benchmarks/architectures.py --out runs/architectures
+
+For every network: the layer that `resolve_layer` finds, whether the maps are finite with an absolute mass of 2,
+whether an image's map depends on its batch, and the operation without a rule where there is one. Writes a markdown
+table. Needs `hedgeseg[timm]`; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hedgeseg import attribute
+
+TORCHVISION = (
+    "alexnet", "vgg11", "vgg16_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121",
+    "inception_v3", "googlenet", "squeezenet1_0", "squeezenet1_1", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0",
+    "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "mnasnet0_5", "mnasnet1_0", "efficientnet_b0",
+    "efficientnet_b1", "efficientnet_v2_s", "regnet_x_400mf", "regnet_y_400mf", "convnext_tiny", "swin_t",
+    "maxvit_t", "vit_b_32",
+)  # fmt: skip
+
+# One small network of each family; the last ones have attention.
+TIMM = (
+    "resnet26d", "resnetv2_50", "res2net50_14w_8s", "resnest14d", "seresnet50", "ecaresnet26t", "skresnet18",
+    "legacy_seresnet18", "cspresnet50", "cspdarknet53", "cs3darknet_s", "darknet53", "densenet121", "dla34",
+    "dpn48b", "dm_nfnet_f0", "nf_resnet50", "eca_nfnet_l0", "efficientnet_lite0", "tf_efficientnetv2_b0",
+    "mixnet_s", "tinynet_e", "fbnetc_100", "hardcorenas_a", "lcnet_050", "ghostnet_050", "ghostnetv2_100",
+    "mobilenetv1_100", "mobilenetv3_small_050", "mobilenetv4_conv_small", "mobileone_s0", "repvgg_a0",
+    "repghostnet_050", "gernet_s", "hgnet_tiny", "hgnetv2_b0", "hrnet_w18_small", "inception_v4",
+    "inception_resnet_v2", "inception_next_atto", "nasnetalarge", "pnasnet5large", "legacy_xception", "xception41",
+    "selecsls42b", "ese_vovnet19b_dw", "rexnet_100", "regnety_002", "regnetx_002", "convnext_atto",
+    "convnextv2_atto", "convmixer_768_32", "rdnet_tiny", "fasternet_t0", "starnet_s1", "focalnet_tiny_srf",
+    "poolformer_s12", "tresnet_m", "vgg11_bn", "mambaout_femto", "repvit_m0_9", "edgenext_xx_small",
+    "vit_tiny_patch16_224", "mixer_s32_224",
+)  # fmt: skip
+
+
+def networks() -> Iterator[tuple[str, str, nn.Module]]:
+    """Library, name and network, one at a time."""
+    for name in TORCHVISION:
+        options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        yield "torchvision", name, torchvision.models.get_model(name, weights=None, num_classes=10, **options)
+    import timm
+
+    for name in TIMM:
+        try:
+            yield "timm", name, timm.create_model(name, pretrained=False, num_classes=10)
+        except RuntimeError as error:  # a name that this version of timm does not have
+            tqdm.write(f"{name}: {error}")
+
+
+def seen(network: nn.Module, size: int, generator: torch.Generator) -> None:
+    """Statistics of batch norm as after a step of training: with the initial ones, activations vanish or explode."""
+    network.train()
+    with torch.no_grad():
+        network(torch.randn(4, 3, size, size, generator=generator))
+    network.eval()
+
+
+def verdict(network: nn.Module, images: Tensor) -> str:
+    """One line on the maps of two images."""
+    try:
+        result = attribute(network, images, [[1, 3], [2, 4]])
+        alone = attribute(network, images[1:], [[2, 4]])
+    except (NotImplementedError, ValueError, TypeError) as error:
+        return f"refused: {str(error).split('. ')[0]}"
+    if not result.maps.isfinite().all():
+        return f"NOT FINITE (layer {result.layer})"
+    if not result.maps.abs().sum((2, 3)).gt(0).all():
+        return f"EMPTY (layer {result.layer})"
+    apart = (result.maps[1:] - alone.maps).abs().max() / alone.maps.abs().max()
+    return f"`{result.layer}` | {float(apart):.0e}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--out", type=Path, default=Path("runs/architectures"), help="folder for table.md")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    lines = ["| library | network | layer | an image alone against in a batch, relative |", "|---|---|---|---|"]
+    for library, name, network in tqdm(networks(), total=len(TORCHVISION) + len(TIMM)):
+        size = 299 if "inception_v3" in name else arguments.size
+        seen(network, size, generator)
+        line = verdict(network, torch.randn(2, 3, size, size, generator=generator))
+        lines.append(f"| {library} | {name} | {line if ' | ' in line else line + ' | -'} |")
+        tqdm.write(lines[-1])
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"wrote {arguments.out / 'table.md'}")
+
+
+if __name__ == "__main__":
+    main()
