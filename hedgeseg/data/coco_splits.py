@@ -1,19 +1,34 @@
 """COCO 2014 and 2017 as published: image folders per split and `annotations/instances_<split>.json`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from hedgeseg.data.archives import Archive, Source
 from hedgeseg.data.coco import CocoFolder, read_instances
-from hedgeseg.data.module import ImageDataModule
-from hedgeseg.data.transforms import eval_transform, train_transform
+from hedgeseg.data.published import PublishedDataModule
 
-_MANUAL = (
-    "get train{year}.zip, val{year}.zip and annotations_trainval{year}.zip from https://cocodataset.org/#download and "
-    "unpack all three into ROOT"
-)
+_MD5 = {
+    "train2014": "0da8c0bd3d6becc4dcb32757491aca88",
+    "val2014": "a3d79f5ed8d289b7a7554ce06a5782b3",
+    "annotations_trainval2014": "0a379cfc70b0e71301e0f377548639bd",
+    "train2017": "cced6f7f71b7629ddf16f17bbcfab6b2",
+    "val2017": "442b8da7639aecaf257c1dceb8ba8c80",
+    "annotations_trainval2017": "f4bbac642086de4f52a3fdda2de5fa2c",
+}
 
 
-class CocoDataModule(ImageDataModule):
+def coco_source(year: int) -> Source:
+    """The archives of a year; torchvision cannot download them."""
+    archives = tuple(Archive(f"{name}.zip", md5) for name, md5 in _MD5.items() if name.endswith(str(year)))
+    return Source(
+        f"COCO {year}",
+        archives,
+        f"get {', '.join(archive.name for archive in archives)} from https://cocodataset.org/#download and unpack all "
+        "of them into ROOT",
+    )
+
+
+class CocoDataModule(PublishedDataModule):
     """COCO with its own train and val split; 80 classes in the order of the category ids.
 
     Masks are painted from the segmentations, or read from `masks/<split>/` where that folder is there.
@@ -23,10 +38,7 @@ class CocoDataModule(ImageDataModule):
         year: 2014 (weakly supervised segmentation) or 2017 (the same images, split otherwise).
         predict: split to make seeds for.
         image_size: side of the square input, or [height, width].
-        batch_size: images of a batch.
-        num_workers: processes that read images beside the main one.
-        seed: unused by the splits, which are fixed; kept with the run.
-        verify: decode every image once at the start, skip and count broken ones.
+        options: of `PublishedDataModule`.
     """
 
     def __init__(
@@ -35,17 +47,12 @@ class CocoDataModule(ImageDataModule):
         year: Literal[2014, 2017] = 2014,
         predict: Literal["train", "val"] = "train",
         image_size: int | list[int] = 320,
-        batch_size: int = 16,
-        num_workers: int = 0,
-        seed: int = 0,
-        verify: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+        super().__init__(root, image_size=image_size, **options)
         self.save_hyperparameters()
-        self.root = Path(root)
         self.year = year
         self.predict = predict
-        self.verify = verify
         self._classes: tuple[str, ...] | None = None
 
     @property
@@ -68,13 +75,15 @@ class CocoDataModule(ImageDataModule):
         self.predict_dataset = self.val_dataset if self.predict == "val" else self._split("train")
 
     def _split(self, split: str, moving: bool = False) -> CocoFolder:
-        make = train_transform if moving else eval_transform
         folder = f"{split}{self.year}"
+        annotation = self._annotation(split)
+        entries = read_instances(annotation).images.values()
+        coco_source(self.year).require((self.root / folder / entry["file_name"] for entry in entries), self.root)
         return CocoFolder(
             self.root,
-            make(self.image_size),
+            self.moving if moving else self.still,
             random=moving,
-            annotation=self._annotation(split).relative_to(self.root).as_posix(),
+            annotation=annotation.relative_to(self.root).as_posix(),
             images=folder,
             masks=f"masks/{folder}",
             verify=self.verify,
@@ -83,5 +92,5 @@ class CocoDataModule(ImageDataModule):
     def _annotation(self, split: str) -> Path:
         path = self.root / "annotations" / f"instances_{split}{self.year}.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{path} not found: {_MANUAL.format(year=self.year)}")
+            raise FileNotFoundError(f"{path} not found: {coco_source(self.year).advice(self.root)}")
         return path

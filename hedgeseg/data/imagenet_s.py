@@ -1,6 +1,7 @@
 """ImageNet-S with 50, 300 or 919 classes: ImageNet images with masks, in the layout of its preparation scripts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -8,9 +9,8 @@ from PIL import Image
 from hedgeseg.data.batch import VOID
 from hedgeseg.data.folder import IMAGE_SUFFIXES
 from hedgeseg.data.images import unknown_ids
-from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record, RecordedImages
-from hedgeseg.data.transforms import eval_transform, train_transform
 
 _IGNORED = 1000
 _MANUAL = "prepare it from your copy of ImageNet with the scripts of https://github.com/LUSSeg/ImageNet-S"
@@ -61,7 +61,7 @@ def imagenet_s_records(root: Path, split: str) -> tuple[tuple[str, ...], list[Re
     return tuple(folder.name for folder in folders), records
 
 
-class ImageNetSDataModule(ImageDataModule):
+class ImageNetSDataModule(PublishedDataModule):
     """ImageNet-S: learns from `train` (labels alone), validates and predicts on `validation`, with masks.
 
     The number of classes is that of the folders. Void is 255 with 50 classes and 65535 with 300 and 919, see
@@ -70,26 +70,12 @@ class ImageNetSDataModule(ImageDataModule):
     Args:
         root: folder `ImageNetS50`, `ImageNetS300` or `ImageNetS919`, with `train`, `validation` and
             `validation-segmentation`.
-        image_size: side of the square input, or [height, width].
-        batch_size: images of a batch.
-        num_workers: processes that read images beside the main one.
-        seed: unused by the splits, which are fixed; kept with the run.
-        verify: decode every image once at the start, skip and count broken ones.
+        options: of `PublishedDataModule`.
     """
 
-    def __init__(
-        self,
-        root: str,
-        image_size: int | list[int] = 224,
-        batch_size: int = 32,
-        num_workers: int = 0,
-        seed: int = 0,
-        verify: bool = False,
-    ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+    def __init__(self, root: str, **options: Any) -> None:
+        super().__init__(root, **options)
         self.save_hyperparameters()
-        self.root = Path(root)
-        self.verify = verify
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,15 +91,17 @@ class ImageNetSDataModule(ImageDataModule):
         if self.val_dataset is not None:
             return
         classes, kept = imagenet_s_records(self.root, "validation")
-        still = eval_transform(self.image_size)
-        self.val_dataset = ImageNetS("ImageNet-S val", classes, kept, "multiclass", still, verify=self.verify)
+        self.val_dataset = self._images("validation", classes, kept)
         self.predict_dataset = self.val_dataset
         if not (self.root / "train").is_dir():
             return
         others, learnt = imagenet_s_records(self.root, "train")
         if others != classes:
             raise ValueError(f"{self.root}: train and validation differ in {sorted(set(others) ^ set(classes))}")
-        moving = train_transform(self.image_size)
-        self.train_dataset = ImageNetS(
-            "ImageNet-S train", classes, learnt, "multiclass", moving, random=True, verify=self.verify
-        )
+        self.train_dataset = self._images("train", classes, learnt, moving=True)
+
+    def _images(
+        self, split: str, classes: tuple[str, ...], records: list[Record], moving: bool = False
+    ) -> RecordedImages:
+        transform = self.moving if moving else self.still
+        return ImageNetS(f"ImageNet-S {split}", classes, records, "multiclass", transform, moving, self.verify)

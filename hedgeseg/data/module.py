@@ -20,10 +20,12 @@ class ImageDataModule(LightningDataModule):
         predict_dataset: what `predict` makes seeds for, in order.
         predict_shard: `(i, n)`: `predict` sees only every n-th image from the i-th; None for all of them.
         mean, std: the normalisation of the pixels, to undo it for drawing.
+        keep_shape: whether images that are looked at keep their shape, so that each needs a batch of its own.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    keep_shape: bool = False
 
     def __init__(self, image_size: int | Sequence[int], batch_size: int, num_workers: int, seed: int) -> None:
         super().__init__()
@@ -79,7 +81,7 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, dataset: LabelledImages, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=1 if self.keep_shape and dataset is not self.train_dataset else self.batch_size,
             shuffle=shuffle,
             drop_last=drop_last,
             num_workers=self.num_workers,

@@ -1,20 +1,25 @@
 """Oxford-IIIT Pet: 37 breeds of cats and dogs, one per image, with a trimap each."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from hedgeseg.data.archives import Archive, Source, fetch
 from hedgeseg.data.batch import VOID
 from hedgeseg.data.boxes import box_around
-from hedgeseg.data.download import fetch
-from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record, RecordedImages
-from hedgeseg.data.transforms import eval_transform, train_transform
 
-_MANUAL = (
+PET = Source(
+    "Oxford-IIIT Pet",
+    (
+        Archive("images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+        Archive("annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f"),
+    ),
     "get images.tar.gz and annotations.tar.gz from https://www.robots.ox.ac.uk/~vgg/data/pets/ and unpack both into "
-    "ROOT/oxford-iiit-pet"
+    "ROOT/oxford-iiit-pet",
 )
 _FOREGROUND, _BACKGROUND, _BORDER = 1, 2, 3
 
@@ -59,7 +64,7 @@ def read_pet_list(root: Path, split: str) -> tuple[tuple[str, ...], list[Record]
     """
     path = root / "annotations" / f"{split}.txt"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} not found: {_MANUAL}, or ask for download")
+        raise FileNotFoundError(f"{path} not found; ask for download, or {PET.advice(root)}")
     names: dict[int, str] = {}
     records = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
@@ -75,34 +80,19 @@ def read_pet_list(root: Path, split: str) -> tuple[tuple[str, ...], list[Record]
     return tuple(names[index] for index in sorted(names)), records
 
 
-class PetDataModule(ImageDataModule):
+class PetDataModule(PublishedDataModule):
     """Oxford-IIIT Pet, multi-class: learns from `trainval`, validates and predicts on `test`.
 
     Args:
         root: folder that holds (or gets) `oxford-iiit-pet`.
-        image_size: side of the square input, or [height, width].
-        batch_size: images of a batch.
-        num_workers: processes that read images beside the main one.
-        seed: unused by the lists, which are fixed; kept with the run.
         download: fetch the archives into `root`.
-        verify: decode every image once at the start, skip and count broken ones.
+        options: of `PublishedDataModule`.
     """
 
-    def __init__(
-        self,
-        root: str,
-        image_size: int | list[int] = 224,
-        batch_size: int = 16,
-        num_workers: int = 0,
-        seed: int = 0,
-        download: bool = False,
-        verify: bool = True,
-    ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+    def __init__(self, root: str, download: bool = False, **options: Any) -> None:
+        super().__init__(root, **options)
         self.save_hyperparameters()
-        self.root = root
         self.download = download
-        self.verify = verify
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,7 +102,8 @@ class PetDataModule(ImageDataModule):
     def prepare_data(self) -> None:
         """Downloads the archives if that was asked for."""
         if self.download:
-            fetch("Oxford-IIIT Pet", "OxfordIIITPet", _MANUAL, root=self.root)
+            there = (self._folder / "annotations" / "test.txt").is_file
+            fetch(PET, "OxfordIIITPet", there, self._folder, root=str(self.root))
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the lists."""
@@ -120,11 +111,11 @@ class PetDataModule(ImageDataModule):
             return
         classes, learnt = read_pet_list(self._folder, "trainval")
         _, kept = read_pet_list(self._folder, "test")
-        moving, still = train_transform(self.image_size), eval_transform(self.image_size)
-        self.train_dataset = Pet("Pet trainval", classes, learnt, "multiclass", moving, random=True, verify=self.verify)
-        self.val_dataset = Pet("Pet test", classes, kept, "multiclass", still, verify=self.verify)
+        PET.require((file for record in learnt + kept for file in (record.image, record.mask) if file), self._folder)
+        self.train_dataset = Pet("Pet trainval", classes, learnt, "multiclass", self.moving, True, self.verify)
+        self.val_dataset = Pet("Pet test", classes, kept, "multiclass", self.still, verify=self.verify)
         self.predict_dataset = self.val_dataset
 
     @property
     def _folder(self) -> Path:
-        return Path(self.root) / "oxford-iiit-pet"
+        return self.root / "oxford-iiit-pet"

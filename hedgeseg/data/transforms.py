@@ -20,6 +20,7 @@ def eval_transform(
     image_size: int | Sequence[int],
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    keep_shape: bool = False,
 ) -> A.Compose:
     """Resizes the whole image to `image_size` (nothing is cut off) and normalises it; deterministic.
 
@@ -27,11 +28,12 @@ def eval_transform(
         image_size: side of the square, or (height, width).
         mean: per-channel mean of images in [0, 1].
         std: per-channel standard deviation of images in [0, 1].
+        keep_shape: keep the ratio of the sides; the shorter one becomes that of `image_size`.
     """
     height, width = size_pair(image_size)
-    return _compose(
-        [A.Resize(height, width, interpolation=cv2.INTER_LINEAR, mask_interpolation=cv2.INTER_NEAREST)], mean, std
-    )
+    ways = {"interpolation": cv2.INTER_LINEAR, "mask_interpolation": cv2.INTER_NEAREST}
+    resize = A.SmallestMaxSize(min(height, width), **ways) if keep_shape else A.Resize(height, width, **ways)
+    return _compose([resize], mean, std)
 
 
 def train_transform(

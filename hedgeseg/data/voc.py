@@ -1,26 +1,45 @@
 """PASCAL VOC 2007 and 2012 in their own layout, with SBD's additional masks where they are present."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import albumentations as A
 import numpy as np
+from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-from hedgeseg.data.download import fetch
+from hedgeseg.data.archives import Archive, Source, fetch
 from hedgeseg.data.images import read_mask
-from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record, RecordedImages
-from hedgeseg.data.transforms import eval_transform, train_transform
+from hedgeseg.data.sbd import SBD, find_sbd, read_sbd_mask, train_aug
 from hedgeseg.data.voc_classes import VOC_CLASSES
 
 Subset = Literal["segmentation", "main"]
 LabelSource = Literal["xml", "mask"]
-_MANUAL = (
-    "get VOCtrainval (and VOC2007's VOCtest) from http://host.robots.ox.ac.uk/pascal/VOC/ or a mirror, and unpack it "
-    "so that ROOT/VOCdevkit/VOC{year}/JPEGImages exists"
-)
+_AUGMENTED = ("train_aug", "trainaug")
+
+
+def voc_source(year: int) -> Source:
+    """The archives of a year: checksums from torchvision, which downloads them."""
+    keys = ["2007", "2007-test"] if year == 2007 else [str(year)]
+    archives = tuple(Archive(DATASET_YEAR_DICT[key]["filename"], DATASET_YEAR_DICT[key]["md5"]) for key in keys)
+    return Source(
+        f"VOC {year}",
+        archives,
+        f"get {' and '.join(archive.name for archive in archives)} from http://host.robots.ox.ac.uk/pascal/VOC/ or a "
+        f"mirror, and unpack it so that ROOT/VOCdevkit/VOC{year}/JPEGImages exists",
+    )
+
+
+class VocImages(RecordedImages):
+    """The images of a list; masks are VOC's PNGs or SBD's MATLAB files."""
+
+    def decode_mask(self, path: Path, index: int) -> np.ndarray:
+        """Ids of either kind of file."""
+        return _read_mask(path)
 
 
 def find_voc(root: str | Path, year: int) -> Path:
@@ -33,7 +52,7 @@ def find_voc(root: str | Path, year: int) -> Path:
     for folder in (root, root / f"VOC{year}", root / "VOCdevkit" / f"VOC{year}"):
         if (folder / "JPEGImages").is_dir():
             return folder
-    raise FileNotFoundError(f"no VOC {year} in {root}: {_MANUAL.format(year=year)}, or ask for download")
+    raise FileNotFoundError(f"no VOC {year} in {root}; ask for download, or {voc_source(year).advice(root)}")
 
 
 def read_objects(path: Path) -> list[tuple[str, tuple[float, float, float, float], bool]]:
@@ -57,18 +76,24 @@ def read_objects(path: Path) -> list[tuple[str, tuple[float, float, float, float
 
 
 def voc_records(
-    root: Path, split: str, subset: Subset = "segmentation", labels: LabelSource = "xml", difficult: bool = True
+    root: Path,
+    split: str,
+    subset: Subset = "segmentation",
+    labels: LabelSource = "xml",
+    difficult: bool = True,
+    sbd: Path | None = None,
 ) -> list[Record]:
     """Lists the images of a split.
 
     Args:
         root: folder with `JPEGImages`, `Annotations`, `ImageSets`.
-        split: name of a list: train, val, trainval, test, or train_aug (SBD's 10582 images, masks in
-            SegmentationClassAug).
+        split: name of a list: train, val, trainval, test, or train_aug: 10582 images with SBD's masks, see `sbd`.
         subset: "segmentation" takes the lists of images with masks, "main" those of classification and detection,
             without.
         labels: where image-level labels come from: the objects in the xml files, or the classes in the mask.
         difficult: whether objects marked difficult count, as labels and as boxes.
+        sbd: folder of SBD, for train_aug; without it, `SegmentationClassAug` and the list `train_aug.txt` below `root`
+            are read, in which many publish the same as PNGs.
 
     Raises:
         FileNotFoundError: the list, an annotation or a mask is missing.
@@ -76,21 +101,18 @@ def voc_records(
     """
     if labels == "mask" and subset == "main":
         raise ValueError("labels='mask' needs masks, which only subset='segmentation' has")
-    names = _read_list(root, split, subset)
-    masks = root / ("SegmentationClassAug" if split in ("train_aug", "trainaug") else "SegmentationClass")
     records = []
-    for name in names:
+    for name, mask in _masks(root, split, subset, sbd).items():
         annotation = root / "Annotations" / f"{name}.xml"
         objects = read_objects(annotation) if annotation.is_file() else None
         if objects is None and labels == "xml":
             raise FileNotFoundError(f"{annotation} not found: labels='xml' needs it (labels='mask' does without)")
         kept = [(_index(kind, annotation), box) for kind, box, hard in objects or () if difficult or not hard]
-        mask = masks / f"{name}.png" if subset == "segmentation" else None
         if mask is not None and not mask.is_file():
             raise FileNotFoundError(f"{mask} not found: split {split!r} of VOC lists it")
         present = {label for label, _ in kept}
         if labels == "mask" and mask is not None:
-            present = {int(value) - 1 for value in np.unique(read_mask(mask, len(VOC_CLASSES))) if 0 < value < 255}
+            present = {int(value) - 1 for value in np.unique(_read_mask(mask)) if 0 < value < 255}
         records.append(
             Record(
                 id=name,
@@ -104,7 +126,7 @@ def voc_records(
     return records
 
 
-class VocDataModule(ImageDataModule):
+class VocDataModule(PublishedDataModule):
     """PASCAL VOC.
 
     VOC 2007's pointing game: `year: 2007, subset: main, val_split: test`. Weakly supervised segmentation: `year: 2012,
@@ -120,12 +142,8 @@ class VocDataModule(ImageDataModule):
             masks.
         labels: image-level labels from the "xml" objects or from the "mask".
         difficult: whether objects marked difficult count.
-        image_size: side of the square input, or [height, width].
-        batch_size: images of a batch.
-        num_workers: processes that read images beside the main one.
-        seed: unused by the lists, which are fixed; kept with the run.
-        download: fetch what torchvision can fetch (not SBD) into `root`.
-        verify: decode every image once at the start, skip and count broken ones.
+        download: fetch VOC, and SBD where a split is train_aug, through torchvision into `root`.
+        options: of `PublishedDataModule`.
     """
 
     def __init__(
@@ -138,23 +156,17 @@ class VocDataModule(ImageDataModule):
         subset: Subset = "segmentation",
         labels: LabelSource = "xml",
         difficult: bool = True,
-        image_size: int | list[int] = 224,
-        batch_size: int = 16,
-        num_workers: int = 0,
-        seed: int = 0,
         download: bool = False,
-        verify: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+        super().__init__(root, **options)
         self.save_hyperparameters()
-        self.root = root
         self.year = year
         self.splits = {"train": train_split, "val": val_split, "predict": predict_split}
         self.subset = subset
         self.labels = labels
         self.difficult = difficult
         self.download = download
-        self.verify = verify
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -162,35 +174,64 @@ class VocDataModule(ImageDataModule):
         return VOC_CLASSES
 
     def prepare_data(self) -> None:
-        """Downloads the archives if that was asked for."""
+        """Downloads what is not there, if that was asked for."""
         if not self.download:
             return
-        parts = ["trainval"] + (["test"] if self.year == 2007 else [])
-        for part in parts:
-            fetch(
-                f"VOC {self.year} {part}",
-                "VOCDetection",
-                _MANUAL.format(year=self.year),
-                root=self.root,
-                year=str(self.year),
-                image_set=part,
-            )
+        source, year = voc_source(self.year), str(self.year)
+        for part in ["trainval", "test"] if self.year == 2007 else ["trainval"]:
+            there = partial(_has_list, self.root, self.year, part)
+            fetch(source, "VOCDetection", there, self.root, root=str(self.root), year=year, image_set=part)
+        if set(self.splits.values()) & set(_AUGMENTED):
+            sbd = self.root / "SBD"
+            fetch(SBD, "SBDataset", self._has_augmented, sbd, root=str(sbd), image_set="train")
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the lists and annotations."""
         if self.val_dataset is not None:
             return
-        still, moving = eval_transform(self.image_size), train_transform(self.image_size)
         if self.splits["train"] is not None:
-            self.train_dataset = self._images(self.splits["train"], moving, random=True)
-        self.val_dataset = self._images(str(self.splits["val"]), still)
-        self.predict_dataset = self._images(str(self.splits["predict"]), still)
+            self.train_dataset = self._images(self.splits["train"], self.moving, random=True)
+        self.val_dataset = self._images(str(self.splits["val"]), self.still)
+        self.predict_dataset = self._images(str(self.splits["predict"]), self.still)
 
     def _images(self, split: str, transform: A.Compose, random: bool = False) -> RecordedImages:
         folder = find_voc(self.root, self.year)
-        records = voc_records(folder, split, self.subset, self.labels, self.difficult)
+        records = voc_records(folder, split, self.subset, self.labels, self.difficult, self._sbd())
+        voc_source(self.year).require((record.image for record in records), self.root)
         name = f"VOC {self.year} {split}"
-        return RecordedImages(name, VOC_CLASSES, records, transform=transform, random=random, verify=self.verify)
+        return VocImages(name, VOC_CLASSES, records, transform=transform, random=random, verify=self.verify)
+
+    def _sbd(self) -> Path | None:
+        """SBD's folder, unless its masks are there as PNGs."""
+        as_pngs = find_voc(self.root, self.year) / "SegmentationClassAug"
+        return None if as_pngs.is_dir() else find_sbd(self.root)
+
+    def _has_augmented(self) -> bool:
+        return self._sbd() is not None or (find_voc(self.root, self.year) / "SegmentationClassAug").is_dir()
+
+
+def _has_list(root: Path, year: int, split: str) -> bool:
+    try:
+        return (find_voc(root, year) / "ImageSets" / "Main" / f"{split}.txt").is_file()
+    except FileNotFoundError:
+        return False
+
+
+def _masks(root: Path, split: str, subset: Subset, sbd: Path | None) -> dict[str, Path | None]:
+    """Image names of a split, each with its mask file if the split has masks."""
+    if subset == "main":
+        return dict.fromkeys(_read_list(root, split, subset))
+    own = root / "SegmentationClass"
+    if split not in _AUGMENTED:
+        return {name: own / f"{name}.png" for name in _read_list(root, split, subset)}
+    if sbd is None:
+        return {name: root / "SegmentationClassAug" / f"{name}.png" for name in _read_list(root, split, subset)}
+    found = train_aug(_read_list(root, "train", subset), _read_list(root, "val", subset), sbd)
+    return {name: own / f"{name}.png" if mask is None else mask for name, mask in found.items()}
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    return read_sbd_mask(path) if path.suffix == ".mat" else read_mask(path, len(VOC_CLASSES))
 
 
 def _read_list(root: Path, split: str, subset: Subset) -> Sequence[str]:
@@ -198,7 +239,7 @@ def _read_list(root: Path, split: str, subset: Subset) -> Sequence[str]:
     path = folder / f"{split}.txt"
     if not path.is_file():
         known = sorted(file.stem for file in folder.glob("*.txt") if "_" not in file.stem or file.stem == "train_aug")
-        hint = " SBD's train_aug list and SegmentationClassAug masks come with SBD." if "aug" in split else ""
+        hint = f" It is made of SBD: ask for download, or {SBD.manual}." if split in _AUGMENTED else ""
         raise FileNotFoundError(f"{path} not found; lists there: {known}.{hint}")
     # some train_aug lists name "/JPEGImages/x.jpg /SegmentationClassAug/x.png"
     return [Path(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()]

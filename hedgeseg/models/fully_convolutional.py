@@ -5,7 +5,7 @@ position, and these are pooled to one logit per class. At the size the network w
 the logits are those of the network itself.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -80,8 +80,6 @@ def _grid(network: nn.Module) -> tuple[int, int]:
             f"{type(network).__name__} is not built like VGG (features, avgpool, classifier). Networks that end in "
             "global average pooling take images of any size as they are: leave fully_convolutional out"
         )
-    size = pooling.output_size
+    size: Any = pooling.output_size
     height, width = (size, size) if isinstance(size, int) else size
-    assert height is not None
-    assert width is not None
     return int(height), int(width)

@@ -43,7 +43,7 @@ def test_splits_labels_boxes_and_masks(coco):
 
 
 def test_missing_annotations_say_where_to_get_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"instances_val2014\.json not found: get train2014\.zip"):
+    with pytest.raises(FileNotFoundError, match=r"instances_val2014\.json not found: by hand: get train2014\.zip"):
         _ = CocoDataModule(str(tmp_path)).classes
 
 
@@ -54,3 +54,18 @@ def test_a_broken_image_without_verification_stops_with_its_name(coco):
     module.setup()
     with pytest.raises(OSError, match="COCO_val2014_000000000000"):
         module.val_dataset[0]
+
+
+def test_archive_unpacked_in_part(coco):
+    (coco / "train2014" / "COCO_train2014_000000000001.jpg").unlink()
+    (coco / "train2014.zip").write_bytes(b"PK half")
+    message = r"COCO 2014: 1 of 2 files are missing.*train2014\.zip is broken or only half downloaded"
+    with pytest.raises(FileNotFoundError, match=message):
+        CocoDataModule(str(coco)).setup()
+
+
+def test_half_an_annotation_file(coco):
+    path = coco / "annotations" / "instances_val2014.json"
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ValueError, match=r"instances_val2014\.json is not a COCO instances file"):
+        CocoDataModule(str(coco)).setup()

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import OxfordIIITPet
 
 from hedgeseg.data import PetDataModule
-from hedgeseg.data.pet import read_pet_list
+from hedgeseg.data.archives import archives_of
+from hedgeseg.data.pet import PET, read_pet_list
 
 
 @pytest.fixture
@@ -51,3 +53,24 @@ def test_what_is_not_a_trimap(pets):
 def test_missing_archive_says_where_to_get_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"images\.tar\.gz and annotations\.tar\.gz from https"):
         PetDataModule(str(tmp_path)).setup()
+
+
+def test_checksums_are_torchvisions():
+    assert PET.archives == archives_of(OxfordIIITPet._RESOURCES)
+
+
+def test_archive_unpacked_in_part(pets):
+    folder = pets / "oxford-iiit-pet"
+    (folder / "images" / "american_bulldog_3.jpg").unlink()
+    (folder / "images.tar.gz").write_bytes(b"half")
+    with pytest.raises(FileNotFoundError, match=r"1 of 6 files are missing.*images\.tar\.gz is broken or only half"):
+        PetDataModule(str(pets)).setup()
+
+
+def test_download_that_breaks_off(tmp_path, server, monkeypatch):
+    folder, address = server
+    (folder / "images.tar.gz").write_bytes(b"half an archive")
+    monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", ((f"{address}/images.tar.gz", PET.archives[0].md5),))
+    message = r"Oxford-IIIT Pet could not be downloaded.*images\.tar\.gz is broken or only half downloaded"
+    with pytest.raises(ConnectionError, match=message):
+        PetDataModule(str(tmp_path / "data"), download=True).prepare_data()

@@ -1,8 +1,15 @@
+import hashlib
+import shutil
+import tarfile
+
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
+from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from hedgeseg.data import VOC_CLASSES, VocDataModule
+from hedgeseg.data.sbd import read_sbd_mask
 from hedgeseg.data.voc import find_voc, read_objects, voc_records
 
 CAT, DOG = VOC_CLASSES.index("cat"), VOC_CLASSES.index("dog")
@@ -133,5 +140,115 @@ def test_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
         raise RuntimeError("File not found or corrupted.")
 
     monkeypatch.setattr("torchvision.datasets.VOCDetection", offline)
-    with pytest.raises(ConnectionError, match=r"VOC 2007 trainval could not be downloaded.*By hand: get VOCtrainval"):
+    with pytest.raises(ConnectionError, match=r"VOC 2007 could not be downloaded.*by hand: get VOCtrainval"):
         VocDataModule(str(tmp_path), year=2007, download=True).prepare_data()
+
+
+@pytest.fixture
+def published(voc, tmp_path, server, monkeypatch):
+    """The miniature as torchvision would find it: a tar on a server, with its checksum."""
+    folder, address = server
+    (voc / "ImageSets" / "Main" / "train.txt").write_text("2007_01\n")
+    path = folder / "VOCtrainval_11-May-2012.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(tmp_path / "VOCdevkit", "VOCdevkit")
+    entry = DATASET_YEAR_DICT["2012"] | {
+        "url": f"{address}/{path.name}",
+        "md5": hashlib.md5(path.read_bytes()).hexdigest(),
+    }
+    monkeypatch.setitem(DATASET_YEAR_DICT, "2012", entry)
+    shutil.rmtree(tmp_path / "VOCdevkit")
+    return path
+
+
+def test_download_is_checked_unpacked_and_not_repeated(published, tmp_path):
+    root = tmp_path / "data"
+    module = VocDataModule(str(root), download=True, image_size=32)
+    module.prepare_data()
+    module.setup()
+    assert module.train_dataset.ids == ["2007_01", "2007_02"]
+    published.unlink()
+    VocDataModule(str(root), download=True).prepare_data()  # all is there: nothing is fetched
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_half_a_download_is_detected(published, tmp_path):
+    cut(published)  # what comes is not what was published
+    with pytest.raises(ConnectionError, match=r"broken or only half downloaded.*delete it; by hand: get VOCtrainval"):
+        VocDataModule(str(tmp_path / "data"), download=True).prepare_data()
+
+
+def test_archives_that_lie_there_are_checked(published, tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    shutil.copy(published, root)
+    with pytest.raises(FileNotFoundError, match=r"VOCtrainval_11-May-2012\.tar is whole: unpack it"):
+        VocDataModule(str(root)).setup()
+    cut(root / published.name)
+    with pytest.raises(FileNotFoundError, match=r"tar is broken or only half downloaded"):
+        VocDataModule(str(root)).setup()
+
+
+def test_archive_unpacked_in_part(voc, tmp_path):
+    (voc / "JPEGImages" / "2007_02.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"VOC 2012: 1 of 2 files are missing \(.*2007_02\.jpg\)"):
+        VocDataModule(str(tmp_path)).setup()
+
+
+@pytest.fixture
+def sbd(voc, tmp_path):
+    """SBD's layout: masks as MATLAB structs for an image of VOC's train, one of its val and a new one."""
+    root = tmp_path / "benchmark_RELEASE" / "dataset"
+    (root / "cls").mkdir(parents=True)
+    shutil.rmtree(voc / "SegmentationClassAug")
+    (voc / "ImageSets" / "Segmentation" / "train_aug.txt").unlink()
+    shutil.copy(voc / "JPEGImages" / "2007_01.jpg", voc / "JPEGImages" / "2009_04.jpg")
+    (voc / "Annotations" / "2009_04.xml").write_text(annotation(("dog", 0, (6, 5, 25, 24))))
+    for name in ("2007_01", "2008_03", "2009_04"):
+        ids = np.zeros((30, 40), np.uint8)
+        ids[4:24, 5:25] = DOG + 1
+        savemat(root / "cls" / f"{name}.mat", {"GTcls": {"Segmentation": ids, "CategoriesPresent": [DOG + 1]}})
+    (root / "train.txt").write_text("2008_03\n2009_04\n")
+    (root / "val.txt").write_text("2007_01\n")
+    return root
+
+
+@pytest.mark.parametrize("labels", ["xml", "mask"])
+def test_train_aug_is_made_of_sbd(voc, sbd, tmp_path, labels):
+    module = VocDataModule(str(tmp_path), train_split="train_aug", predict_split="train_aug", labels=labels)
+    module.setup()
+    data = module.predict_dataset
+    assert data.ids == ["2007_01", "2007_02", "2009_04"]  # VOC's train and SBD's images, but not VOC's val
+    assert data.labels(2) == (DOG,)
+    expected = np.zeros((30, 40), np.uint8)
+    expected[4:24, 5:25] = DOG + 1
+    assert np.array_equal(data.mask(2), expected)
+    assert set(np.unique(data.mask(0))) == {0, CAT + 1, 255}  # VOC's own mask is the finer one
+
+
+def test_sbd_that_is_missing_or_broken(voc, sbd, tmp_path):
+    cut(sbd / "cls" / "2009_04.mat")
+    with pytest.raises(OSError, match=r"2009_04\.mat is not a mask of SBD, or broken"):
+        read_sbd_mask(sbd / "cls" / "2009_04.mat")
+    (sbd / "val.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"val\.txt not found: SBD was unpacked only in part"):
+        VocDataModule(str(tmp_path), train_split="train_aug").setup()
+    shutil.rmtree(sbd)
+    with pytest.raises(FileNotFoundError, match=r"train_aug\.txt not found.*made of SBD: ask for download"):
+        VocDataModule(str(tmp_path), train_split="train_aug").setup()
+
+
+def test_photographs_may_keep_their_shape(voc, tmp_path):
+    module = VocDataModule(str(tmp_path), image_size=60, batch_size=2, keep_shape=True)
+    module.setup()
+    batches = list(module.predict_dataloader())
+    assert [tuple(batch["image"].shape) for batch in batches] == [(1, 3, 60, 80)] * 2
+    assert batches[1]["boxes"][0].tolist() == [[10, 8, 50, 48], [58, 4, 78, 24]]
+    assert batches[0]["mask"].shape == (1, 60, 80)
+    assert next(iter(module.train_dataloader()))["image"].shape == (2, 3, 60, 60)
+    with pytest.raises(ValueError, match="keep_shape takes one number"):
+        VocDataModule(str(tmp_path), image_size=[60, 80], keep_shape=True)
