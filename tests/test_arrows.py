@@ -19,8 +19,10 @@ MAY_IMPORT = {
     "seeds": {"seeds", "attribution", "metrics", "visual"},
     "data": {"data", "visual"},
     "models": {"models", "data"},
-    "commands": {"commands", "seeds", "attribution", "metrics", "visual", "data", "models"},
-    "callbacks": {"callbacks", "seeds", "attribution", "metrics", "visual"},
+    "plots": {"plots"},
+    "evaluation": {"evaluation", "attribution", "metrics", "plots", "seeds"},
+    "commands": {"commands", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},
+    "callbacks": {"callbacks", "evaluation", "seeds", "attribution", "metrics", "visual"},
 }
 LIGHTNING = {"callbacks", "data", "models"}
 

@@ -32,7 +32,8 @@ class Comparison:
         difference: first minus second.
         low: lower end of the interval.
         high: upper end.
-        p_value: two-sided, how often resampling turns the sign of the difference; at least 1 / (resamples + 1).
+        p_value: two-sided, of the sign-flip test: without a difference between the methods, the sign of each image's
+            difference is a coin's, so how often are random signs at least as extreme? At least 1 / (resamples + 1).
         maps: number of maps on which both are defined.
     """
 
@@ -65,7 +66,8 @@ def confidence_interval(
         ValueError: if shapes disagree or an option is out of range.
     """
     _validate(values, images, classes, level, resamples)
-    return _interval(*_resampled(values, images, classes, resamples, seed), level)
+    total, count = _sums(values, images, classes)
+    return _interval(_mean(total, count), _resampled(total, count, resamples, seed), level)
 
 
 def compare(
@@ -85,8 +87,8 @@ def compare(
         images: as in `confidence_interval`.
         classes: as in `confidence_interval`.
         level: of confidence, in (0, 1).
-        resamples: number of resampled data sets.
-        seed: of the resampling.
+        resamples: number of resampled data sets, and of random signs.
+        seed: of both.
 
     Raises:
         ValueError: if shapes disagree or an option is out of range.
@@ -95,11 +97,10 @@ def compare(
         raise ValueError(f"the two methods were scored on different maps: {tuple(first.shape)}, {tuple(second.shape)}")
     difference = first.detach().double().cpu() - second.detach().double().cpu()
     _validate(difference, images, classes, level, resamples)
-    mean, means = _resampled(difference, images, classes, resamples, seed)
-    interval = _interval(mean, means, level)
+    total, count = _sums(difference, images, classes)
+    interval = _interval(_mean(total, count), _resampled(total, count, resamples, seed), level)
     maps = int((~difference.isnan()).sum())
-    beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    p_value = min(1.0, max(2 * beyond, 1) / (resamples + 1)) if maps else math.nan
+    p_value = _sign_flip(total, count, resamples, seed) if maps else math.nan
     return Comparison(interval.mean, interval.low, interval.high, p_value, maps)
 
 
@@ -113,10 +114,11 @@ def _validate(values: Tensor, images: Tensor | None, classes: Tensor | None, lev
         raise ValueError(f"resamples must be at least 1, got {resamples}")
 
 
-def _resampled(
-    values: Tensor, images: Tensor | None, classes: Tensor | None, resamples: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """The mean and the means of the resampled data sets, float64 `()` and `(resamples,)`."""
+def _sums(values: Tensor, images: Tensor | None, classes: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sum and number of the defined values by image and class, float64 `(I, C)` each; I is 0 if there is none.
+
+    A resampled data set only weighs the images.
+    """
     values = values.detach().double().cpu()
     defined = ~values.isnan()
     values = values[defined]
@@ -125,20 +127,46 @@ def _resampled(
         for column, fallback in ((images, torch.arange), (classes, _one_class))
     )
     shape = (int(rows.max()) + 1, int(columns.max()) + 1) if len(values) else (0, 1)
-    # Sums by image and class: a resampled data set only weighs images.
     total, count = (
         torch.zeros(shape, dtype=torch.float64).index_put_((rows, columns), column, accumulate=True)
         for column in (values, torch.ones_like(values))
     )
-    if not len(values):
-        return torch.tensor(math.nan, dtype=torch.float64), torch.full((resamples,), math.nan, dtype=torch.float64)
+    return total, count
+
+
+def _mean(total: Tensor, count: Tensor) -> Tensor:
+    """The mean over all values, or over the classes' means."""
+    return (total.sum(-2) / count.sum(-2)).nanmean(-1)
+
+
+def _resampled(total: Tensor, count: Tensor, resamples: int, seed: int) -> Tensor:
+    """The means of resampled data sets, float64 `(resamples,)`."""
+    if not len(total):
+        return torch.full((resamples,), math.nan, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     means = []
-    for start in range(0, resamples, CHUNK):
-        drawn = torch.randint(shape[0], (min(CHUNK, resamples - start), shape[0]), generator=generator)
+    for size in _chunks(resamples):
+        drawn = torch.randint(len(total), (size, len(total)), generator=generator)
         weights = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
         means.append(((weights @ total) / (weights @ count)).nanmean(1))
-    return (total.sum(0) / count.sum(0)).nanmean(), torch.cat(means)
+    return torch.cat(means)
+
+
+def _sign_flip(total: Tensor, count: Tensor, resamples: int, seed: int) -> float:
+    """How often random signs of the images' differences make the mean at least as far from 0 as it is."""
+    observed = float(_mean(total, count).abs())
+    generator = torch.Generator().manual_seed(seed)
+    beyond = 0
+    for size in _chunks(resamples):
+        signs = 2 * torch.randint(2, (size, len(total)), generator=generator).double() - 1
+        means = ((signs @ total) / count.sum(0)).nanmean(1)
+        # Sums in another order differ in the last bits, and a difference of exactly 0 must not look significant.
+        beyond += int((means.abs() >= observed * (1 - 1e-9)).sum())
+    return (beyond + 1) / (resamples + 1)
+
+
+def _chunks(resamples: int) -> list[int]:
+    return [min(CHUNK, resamples - start) for start in range(0, resamples, CHUNK)]
 
 
 def _one_class(count: int) -> Tensor:

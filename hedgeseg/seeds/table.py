@@ -37,7 +37,7 @@ def score_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     body = [
         [name, str(row.get("images", "-")), *(_number(row.get(key)) for key in shown)] for name, row in scores.items()
     ]
-    return _markdown(header, body)
+    return markdown(header, body)
 
 
 def class_table(scores: Mapping[str, Any]) -> str:
@@ -48,7 +48,7 @@ def class_table(scores: Mapping[str, Any]) -> str:
         for name, row in scores["per_class"].items()
         if not all(math.isnan(row[column]) for column in columns)
     ]
-    return _markdown(["class", "IoU", "precision", "recall"], body)
+    return markdown(["class", "IoU", "precision", "recall"], body)
 
 
 def write_scores(path: str | os.PathLike[str], scores: Mapping[str, Any]) -> Path:
@@ -74,7 +74,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
-def _markdown(header: list[str], body: list[list[str]]) -> str:
+def markdown(header: list[str], body: list[list[str]]) -> str:
+    """Markdown table, its columns aligned; all but the first to the right."""
     widths = [max(len(row[column]) for row in [header, *body]) for column in range(len(header))]
 
     def line(cells: list[str]) -> str:

@@ -1,0 +1,52 @@
+"""Two methods compared on the maps that both have made."""
+
+from __future__ import annotations
+
+from hedgeseg.evaluation.columns import CLASS_MEANS, pair_column, value_column, value_names
+from hedgeseg.evaluation.journal import Record
+from hedgeseg.evaluation.seed_quality import best_parts, compare_miou
+from hedgeseg.evaluation.summary import Summary
+from hedgeseg.metrics import Comparison, compare
+
+
+def compare_summaries(
+    first: Summary, second: Summary, num_classes: int, bins: int, resamples: int = 1000
+) -> dict[str, Comparison]:
+    """First minus second, value by value, on the images whose same classes both explained.
+
+    Args:
+        first: of one method.
+        second: of another.
+        num_classes: of the data.
+        bins: thresholds of the seed curve.
+        resamples: of intervals and p-values.
+    """
+    pairs = _shared(first, second)
+    ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
+    result: dict[str, Comparison] = {}
+    for name in value_names(record.values for record in ours):
+        if name in second.values:
+            column, classes, images = value_column(ours, name)
+            other, _, _ = value_column(theirs, name)
+            by_class = classes if name in CLASS_MEANS else None
+            result[name] = compare(column, other, images, by_class, resamples=resamples)
+    for name in value_names(record.pairs for record in ours):
+        both = [(a, b) for a, b in pairs if len(a.pairs.get(name, ())) == len(b.pairs.get(name, ()))]
+        column, images = pair_column([a for a, _ in both], name)
+        other, _ = pair_column([b for _, b in both], name)
+        result[name] = compare(column, other, images, resamples=resamples)
+    seeds = [(a.seed, b.seed) for a, b in pairs if a.seed[0] and b.seed[0]]
+    if seeds:
+        own, others = (best_parts([row[side] for row in seeds], num_classes, bins) for side in (0, 1))
+        result["miou"] = compare_miou(own, others, resamples=resamples)
+    return result
+
+
+def _shared(first: Summary, second: Summary) -> list[tuple[Record, Record]]:
+    """The records of the images that both have, in one order."""
+    theirs = {record.id: record for record in second.records}
+    return [
+        (record, theirs[record.id])
+        for record in sorted(first.records, key=lambda record: record.id)
+        if record.id in theirs and theirs[record.id].classes == record.classes
+    ]

@@ -1,0 +1,86 @@
+"""What is asked of every map: which classes are explained, which metrics are run, and with which settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from hedgeseg.metrics.canvas import CANVASES
+
+METRICS = (
+    "pointing_game",
+    "pixel_average_precision",
+    "outside_inside_ratio",
+    "positive_ratio",
+    "rank_accuracy",
+    "seed_curve",
+    "class_discrimination",
+    "region_insertion",
+    "deletion",
+    "insertion",
+    "randomization_sanity",
+)
+LOCALISATION = METRICS[:7]
+
+Regions = Literal["mask", "boxes", "foreground"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Settings of an evaluation.
+
+    Attributes:
+        metrics: some of `METRICS`; only these are run.
+        target: "label" explains the labelled classes; "predicted" the network's strongest class, scored on the
+            labelled object, so that a wrong decision is charged to the map (single-label data only).
+        top: of the labelled classes, only those among the network's so many strongest are explained; None for all.
+        smallest: only classes that cover more than this share of the image are explained.
+        predicted_top: what "predicted" means for the pointing game's subset: among the so many strongest classes;
+            None: a sigmoid of at least 0.5, or the strongest class where classes exclude each other.
+        regions: where the object is: the class's pixels in the "mask", its "boxes", or all that is no background
+            ("foreground", for data whose masks do not tell classes apart).
+        tolerance: of the pointing game, in pixels of the original image where the data set gives its annotations at
+            the original size, else of the image the network sees.
+        canvas: of region insertion.
+        steps: of deletion and insertion.
+        perturbed_images: region insertion, deletion and insertion are run on so many images only; None for all.
+        randomized_images: the sanity check is run on so many images only.
+        randomized_layers: and compares at so many layers, spread from top to bottom.
+        seed_bins: thresholds of the seed curve.
+
+    Raises:
+        ValueError: an unknown metric or canvas, or a number out of range.
+    """
+
+    metrics: tuple[str, ...] = LOCALISATION
+    target: Literal["label", "predicted"] = "label"
+    top: int | None = None
+    smallest: float = 0.0
+    predicted_top: int | None = None
+    regions: Regions = "mask"
+    tolerance: float = 15
+    canvas: str = "vignette"
+    steps: int = 20
+    perturbed_images: int | None = None
+    randomized_images: int = 5
+    randomized_layers: int = 8
+    seed_bins: int = 100
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or not self.metrics:
+            raise ValueError(f"metrics={list(self.metrics)}: choose among {', '.join(METRICS)}")
+        if self.canvas not in CANVASES:
+            raise ValueError(f"canvas {self.canvas!r} is unknown; choose one of {', '.join(CANVASES)}")
+        if self.tolerance < 0 or not 0 <= self.smallest < 1:
+            raise ValueError(
+                f"tolerance={self.tolerance} must be at least 0 pixels, smallest={self.smallest} in [0, 1)"
+            )
+        for name in ("top", "predicted_top", "steps", "randomized_layers", "seed_bins"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}: must be at least 1")
+
+    def config(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return {**asdict(self), "metrics": sorted(self.metrics)}

@@ -1,0 +1,196 @@
+"""The metrics of one image's maps, as a protocol asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hedgeseg.evaluation.case import Case
+from hedgeseg.evaluation.journal import Record
+from hedgeseg.evaluation.protocol import Protocol
+from hedgeseg.metrics import (
+    ClassDiscrimination,
+    RandomizationSanity,
+    outside_inside_ratios,
+    pixel_average_precisions,
+    pointing_hits,
+    positive_ratios,
+    probability_curves,
+    randomizable_layers,
+    rank_accuracies,
+    region_insertions,
+    spearman,
+    target_pairs,
+    top_overlap,
+)
+from hedgeseg.metrics.canvas import IMAGENET_MEAN, IMAGENET_STD
+from hedgeseg.metrics.randomization_sanity import Explain
+from hedgeseg.metrics.region_insertion import FRACTIONS
+from hedgeseg.metrics.seed_curve import seed_histogram
+
+__all__ = ["Network", "score_case"]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What metrics that ask the network need.
+
+    Attributes:
+        module: images to logits.
+        explain: the method, for the randomised copies.
+        mean: what the images were normalised with.
+        std: likewise.
+    """
+
+    module: nn.Module
+    explain: Explain
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+
+def score_case(
+    case: Case, maps: Tensor, seconds: float, protocol: Protocol, num_classes: int, network: Network, index: int
+) -> Record:
+    """Score the maps of one image.
+
+    Args:
+        case: the image, its masks on the maps' device.
+        maps: float (T, H, W), finite.
+        seconds: it took to make them.
+        protocol: which metrics, with which settings.
+        num_classes: of the data.
+        network: for the metrics that ask it.
+        index: how many images this method has been scored on before; costly metrics run on the first few.
+    """
+    wanted = set(protocol.metrics)
+    values = _localisation(case, maps, protocol)
+    curves: dict[str, Tensor] = {}
+    if protocol.perturbed_images is None or index < protocol.perturbed_images:
+        perturbed, curves = _perturbation(case, maps, protocol, network)
+        values |= perturbed
+    if "randomization_sanity" in wanted and index < protocol.randomized_images:
+        checked, layers = _sanity(case, maps, protocol, network)
+        values, curves = values | checked, curves | layers
+    return Record(
+        id=case.id,
+        classes=case.classes,
+        seconds=seconds,
+        values={name: row.tolist() for name, row in values.items()},
+        curves={name: rows.tolist() for name, rows in curves.items()},
+        pairs=_discrimination(maps) if "class_discrimination" in wanted else {},
+        seed=_seed(case, maps, protocol, num_classes) if "seed_curve" in wanted else ((), ()),
+    )
+
+
+def _localisation(case: Case, maps: Tensor, protocol: Protocol) -> dict[str, Tensor]:
+    valid = case.valid.expand_as(case.masks)
+    scorers: dict[str, Callable[[], dict[str, Tensor]]] = {
+        "pointing_game": lambda: _pointing(case, maps, protocol.tolerance),
+        "pixel_average_precision": lambda: pixel_average_precisions(maps, case.masks, valid),
+        "outside_inside_ratio": lambda: _ratios(outside_inside_ratios(maps, case.masks, valid)),
+        "positive_ratio": lambda: {"positive_ratio": positive_ratios(maps, valid)},
+        "rank_accuracy": lambda: {"rank_accuracy": rank_accuracies(maps, case.masks, valid)},
+    }
+    values: dict[str, Tensor] = {}
+    for name, scorer in scorers.items():
+        if name in protocol.metrics:
+            values |= scorer()
+    return values
+
+
+def _pointing(case: Case, maps: Tensor, tolerance: float) -> dict[str, Tensor]:
+    objects = case.masks if case.original is None else case.original
+    valid = case.valid if case.original is None else case.original_valid
+    hits = pointing_hits(maps, objects, tolerance, None if valid is None else valid.expand_as(objects))
+    values = {"pointing_game": hits}
+    hard, known = case.difficult, case.predicted
+    if hard is not None:
+        values["pointing_game_difficult"] = hits.masked_fill(~hard.to(hits.device), torch.nan)
+    if known is not None:
+        values["pointing_game_predicted"] = hits.masked_fill(~known.to(hits.device), torch.nan)
+    if hard is not None and known is not None:
+        values["pointing_game_difficult_predicted"] = hits.masked_fill(~(hard & known).to(hits.device), torch.nan)
+    return values
+
+
+def _ratios(ratios: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: row for name, row in ratios.items() if name.startswith("outside_inside_ratio")}
+
+
+def _perturbation(
+    case: Case, maps: Tensor, protocol: Protocol, network: Network
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    images = case.image.to(maps.device).expand(len(maps), *case.image.shape)
+    values: dict[str, Tensor] = {}
+    curves: dict[str, Tensor] = {}
+    colours = (network.mean, network.std)
+    if "region_insertion" in protocol.metrics:
+        hits = region_insertions(
+            network.module, images, maps, case.targets, (*FRACTIONS, 1.0, 0.0), protocol.canvas, *colours
+        ).T.float()
+        curves["region_insertion"] = hits[:, :-2]
+        values["region_insertion"] = hits[:, :-2].mean(1)
+        values["region_insertion_clean"], values["region_insertion_canvas"] = hits[:, -2], hits[:, -1]
+    if "deletion" in protocol.metrics:
+        curves["deletion"] = probability_curves(
+            network.module, images, maps, case.targets, "deletion", "mean", protocol.steps, *colours
+        )
+    if "insertion" in protocol.metrics:
+        curves["insertion"] = probability_curves(
+            network.module, images, maps, case.targets, "insertion", "blur", protocol.steps, *colours
+        )
+    for name in curves.keys() - values.keys():
+        values[name] = torch.trapezoid(curves[name], dx=1 / protocol.steps)
+    return values, curves
+
+
+def _sanity(
+    case: Case, maps: Tensor, protocol: Protocol, network: Network
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The randomisation check of the first map; the others are NaN."""
+    metric = RandomizationSanity(
+        network.module, network.explain, layers=spread_layers(network.module, protocol.randomized_layers)
+    ).to(maps.device)
+    metric.update(case.image[None].to(maps.device), torch.tensor(case.targets[:1]), maps[:1])
+    result = metric.compute()
+    values, curves = {}, {}
+    for name in ("randomization_sanity", "randomization_sanity_efficient_mprt"):
+        values[name] = torch.full((len(maps),), torch.nan)
+        values[name][0] = result[name]
+    for name in ("spearman", "spearman_abs", "ssim"):
+        curve = result[f"randomization_sanity_{name}"]
+        curves[f"randomization_sanity_{name}"] = torch.full((len(maps), len(curve)), torch.nan)
+        curves[f"randomization_sanity_{name}"][0] = curve
+    return values, curves
+
+
+def spread_layers(module: nn.Module, count: int) -> list[str]:
+    """So many of the layers that can be randomised, evenly from the logits down, the lowest among them."""
+    known = randomizable_layers(module)
+    if count >= len(known):
+        return known
+    return [known[round(i * (len(known) - 1) / max(1, count - 1))] for i in range(count)]
+
+
+def _discrimination(maps: Tensor) -> dict[str, list[float]]:
+    first, second = target_pairs(maps[None])
+    alike = (1 - spearman(first, second)).tolist() if len(first) else []
+    overlap = top_overlap(first, second).tolist() if len(first) else []
+    headline, companion = ClassDiscrimination.value_names
+    return {headline: alike, companion: overlap}
+
+
+def _seed(case: Case, maps: Tensor, protocol: Protocol, num_classes: int) -> tuple[list[int], list[int]]:
+    """The seed's histogram: positive relevance, each map relative to its maximum."""
+    if case.truth is None:
+        return [], []
+    positive = maps.clamp(min=0)
+    peaks = positive.flatten(1).amax(1).clamp(min=torch.finfo(maps.dtype).tiny).view(-1, 1, 1)
+    classes = torch.tensor([case.classes], device=maps.device)
+    truth = case.truth.to(maps.device)[None]
+    cells = seed_histogram((positive / peaks)[None], classes, truth, num_classes, protocol.seed_bins).flatten()
+    filled = cells.nonzero()[:, 0]
+    return filled.tolist(), cells[filled].tolist()

@@ -1,0 +1,103 @@
+"""The mean IoU of seeds with its uncertainty, from the histograms that single images leave behind.
+
+An image's seed is kept as the cells of `SeedCurve`'s histogram that are not empty. Summed, they give the curve over
+all thresholds; taken at the best of these, they give hits, predicted and true pixels per image and class, which is what
+resampling images needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hedgeseg.metrics import Comparison, SeedCurve
+
+Cells = tuple[Sequence[int], Sequence[int]]
+
+
+def pooled_curve(seeds: Sequence[Cells], num_classes: int, bins: int) -> dict[str, Tensor]:
+    """What `SeedCurve.compute` returns for these images together."""
+    metric = SeedCurve(num_classes, bins)
+    cells = torch.cat([torch.tensor(c, dtype=torch.int64) for c, _ in seeds])
+    pixels = torch.cat([torch.tensor(p, dtype=torch.int64) for _, p in seeds])
+    flat = torch.zeros(metric.histogram.numel(), dtype=torch.int64).index_add_(0, cells, pixels)
+    metric.histogram = flat.view_as(metric.histogram)
+    metric._update_count = 1
+    return metric.compute()
+
+
+def best_parts(seeds: Sequence[Cells], num_classes: int, bins: int) -> Tensor:
+    """Hits, predicted and true pixels of each image and class at the best threshold of all, float64 (N, C + 1, 3)."""
+    best = round(float(pooled_curve(seeds, num_classes, bins)["threshold_best"]) * bins)
+    parts = torch.zeros(len(seeds), num_classes + 1, 3, dtype=torch.float64)
+    for row, (cells, pixels) in enumerate(seeds):
+        cell, count = torch.tensor(cells), torch.tensor(pixels, dtype=torch.float64)
+        true = cell // (num_classes * (bins + 1))
+        # Above the threshold's own entry a pixel has its strongest class, else it is background.
+        predicted = torch.where(cell % (bins + 1) > best, cell // (bins + 1) % num_classes + 1, 0)
+        parts[row, :, 0].index_add_(0, true, count * (true == predicted))
+        parts[row, :, 1].index_add_(0, predicted, count)
+        parts[row, :, 2].index_add_(0, true, count)
+    return parts
+
+
+def miou_interval(parts: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean IoU over images.
+
+    Args:
+        parts: (N, C + 1, 3) from `best_parts`.
+        resamples: number of resampled data sets.
+        level: of confidence.
+        seed: of the resampling.
+    """
+    low, high = _quantiles(_miou(_drawn(len(parts), resamples, seed), parts), level)
+    return low, high
+
+
+def compare_miou(
+    first: Tensor, second: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Comparison:
+    """Paired comparison of two methods' mean IoU on the same images, first minus second.
+
+    Args:
+        first: (N, C + 1, 3) from `best_parts`.
+        second: of the same images in the same order.
+        resamples: number of resampled data sets, and of random exchanges.
+        level: of confidence.
+        seed: of both.
+    """
+    whole = torch.ones(1, len(first), dtype=torch.float64)
+    difference = float(_miou(whole, first) - _miou(whole, second))
+    weights = _drawn(len(first), resamples, seed)
+    low, high = _quantiles(_miou(weights, first) - _miou(weights, second), level)
+    generator = torch.Generator().manual_seed(seed)
+    # Without a difference between the methods, an image's two results could as well be exchanged.
+    swap = torch.randint(2, (resamples, len(first)), generator=generator).double()
+    exchanged = _miou_of((1 - swap) @ first.flatten(1) + swap @ second.flatten(1), first) - _miou_of(
+        swap @ first.flatten(1) + (1 - swap) @ second.flatten(1), first
+    )
+    beyond = int((exchanged.abs() >= abs(difference) - 1e-12).sum())
+    return Comparison(difference, low, high, (beyond + 1) / (resamples + 1), len(first))
+
+
+def _drawn(images: int, resamples: int, seed: int) -> Tensor:
+    """How often each image is in each resampled data set, float64 (resamples, images)."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(images, (resamples, images), generator=generator)
+    return torch.zeros(resamples, images, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
+
+
+def _miou(weights: Tensor, parts: Tensor) -> Tensor:
+    return _miou_of(weights @ parts.flatten(1), parts)
+
+
+def _miou_of(pooled: Tensor, parts: Tensor) -> Tensor:
+    hits, predicted, true = pooled.view(-1, *parts.shape[1:]).unbind(2)
+    return (hits / (predicted + true - hits)).nanmean(1)
+
+
+def _quantiles(values: Tensor, level: float) -> tuple[float, float]:
+    low, high = torch.quantile(values, values.new_tensor([(1 - level) / 2, (1 + level) / 2])).tolist()
+    return low, high
