@@ -1,4 +1,4 @@
-"""The console script `hedgeseg`: explain | methods | score | convert | validate | report.
+"""The console script `hedgeseg`: explain | methods | describe | score | convert | validate | report.
 
 Exit codes: 0 done; 1 it failed, or `validate` and `convert` found something wrong; 2 it was called wrongly.
 """
@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from hedgeseg import __version__
-from hedgeseg.commands import convert, explain, methods, report, score, validate
+from hedgeseg.commands import convert, describe, explain, methods, report, score, validate
 from hedgeseg.commands.errors import UsageError
 
-_COMMANDS = (explain, methods, score, convert, validate, report)
+_COMMANDS = (explain, methods, describe, score, convert, validate, report)
 # What the library raises with a message that says what to do; anything else is a bug and keeps its traceback.
 _EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 
@@ -45,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: From argparse, with code 2, for arguments it refuses, and with 0 after `--help`.
     """
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    further = getattr(arguments, "further", None)  # what options of another parser begin with
+    if rest and (further is None or not rest[0].startswith(f"--{further}.")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest = rest
     try:
         return int(arguments.run(arguments))
     except UsageError as error:

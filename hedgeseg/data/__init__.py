@@ -9,7 +9,7 @@ from hedgeseg.data.batch import VOID, WIDE_VOID, Batch, Sample, collate, void_id
 from hedgeseg.data.coco import CocoFolder, CocoFolderDataModule
 from hedgeseg.data.coco_splits import CocoDataModule
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
-from hedgeseg.data.describe import Description, describe, sample_sheet
+from hedgeseg.data.describe import Description, describe
 from hedgeseg.data.folder import FolderDataModule
 from hedgeseg.data.imagenet_classes import imagenet_wnids
 from hedgeseg.data.imagenet_s import ImageNetSDataModule
@@ -17,9 +17,11 @@ from hedgeseg.data.imagenet_segmentation import ImageNetSegmentation, ImageNetSe
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.pet import PetDataModule
 from hedgeseg.data.pseudo_masks import PseudoMaskDataModule, PseudoMasked
+from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record, RecordedImages
 from hedgeseg.data.report import LoadReport
 from hedgeseg.data.shapes import Shapes, ShapesDataModule
+from hedgeseg.data.sheet import sample_sheet
 from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
 from hedgeseg.data.voc import VocDataModule
 from hedgeseg.data.voc_classes import VOC_CLASSES
@@ -46,6 +48,7 @@ __all__ = [
     "PetDataModule",
     "PseudoMaskDataModule",
     "PseudoMasked",
+    "PublishedDataModule",
     "Record",
     "RecordedImages",
     "Sample",

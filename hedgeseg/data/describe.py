@@ -1,11 +1,45 @@
-"""What is in a data set, at a glance: counts per class, and a contact sheet."""
+"""What is in a data set, at a glance: counts of images, boxes and mask pixels per class, and sizes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from hedgeseg.data.dataset import LabelledImages
-from hedgeseg.visual import Picture, colour_mask, contact_sheet
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What was found in the images and masks that were read.
+
+    Attributes:
+        read: number of images that were read, evenly spaced.
+        sizes: height and width of the smallest, the median and the largest of them, by area.
+        masks: how many of them have a mask.
+        masks_of: class -> masks that show it.
+        unseen: labels whose class the mask does not show.
+        void: share of the masks' pixels that is void.
+        background: share of the rest that is background.
+    """
+
+    read: int
+    sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    masks: int
+    masks_of: dict[str, int]
+    unseen: int
+    void: float
+    background: float
+
+    def __str__(self) -> str:
+        small, median, large = (f"{height} x {width}" for height, width in self.sizes)
+        lines = [f"sizes (height x width) of {self.read} images: {small} to {large}, median {median}"]
+        if self.masks:
+            lines.append(
+                f"masks: {self.masks} of {self.read} images; {self.void:.1%} of their pixels void, of the others "
+                f"{self.background:.1%} background; {self.unseen} labels without a pixel"
+            )
+        else:
+            lines.append("masks: none")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -18,7 +52,7 @@ class Description:
         labels_per_image: mean number of classes in an image.
         images_of: class -> images that hold it.
         boxes_of: class -> boxes of it.
-        masks: whether the first image has a mask.
+        pixels: what the images and masks that were read hold.
         left_out: what was skipped on loading, empty if nothing is known.
     """
 
@@ -27,26 +61,30 @@ class Description:
     labels_per_image: float
     images_of: dict[str, int]
     boxes_of: dict[str, int]
-    masks: bool
+    pixels: Pixels
     left_out: str = ""
 
     def __str__(self) -> str:
         width = max(len(name) for name in (*self.images_of, "class"))
-        lines = [
+        head = (
             f"{self.name}: {self.images} images, {len(self.images_of)} classes, {self.labels_per_image:.2f} per image, "
-            f"{'with' if self.masks else 'without'} masks",
-            f"{'class':<{width}}  {'images':>7}  {'boxes':>7}",
+            f"{sum(self.boxes_of.values())} boxes"
+        )
+        table = [f"{'class':<{width}}  {'images':>7}  {'boxes':>7}  {'masks':>7}"]
+        table += [
+            f"{name:<{width}}  {count:>7}  {self.boxes_of[name]:>7}  {self.pixels.masks_of[name]:>7}"
+            for name, count in self.images_of.items()
         ]
-        lines += [f"{name:<{width}}  {count:>7}  {self.boxes_of[name]:>7}" for name, count in self.images_of.items()]
-        return "\n".join(lines + [self.left_out] * bool(self.left_out))
+        return "\n".join([head, *[self.left_out] * bool(self.left_out), str(self.pixels), *table])
 
 
-def describe(dataset: LabelledImages, name: str = "") -> Description:
-    """Counts images and boxes per class.
+def describe(dataset: LabelledImages, name: str = "", limit: int | None = None) -> Description:
+    """Counts labels and boxes of all images, and looks at the pixels of some.
 
     Args:
         dataset: any data set of the project.
         name: what the description calls it; its class by default.
+        limit: how many images and masks are read at most; None reads all.
     """
     images, boxes = np.zeros(len(dataset.classes), int), np.zeros(len(dataset.classes), int)
     for index in range(len(dataset)):
@@ -59,33 +97,42 @@ def describe(dataset: LabelledImages, name: str = "") -> Description:
         labels_per_image=float(images.sum() / len(dataset)),
         images_of=dict(zip(dataset.classes, images.tolist(), strict=True)),
         boxes_of=dict(zip(dataset.classes, boxes.tolist(), strict=True)),
-        masks=dataset.mask(0) is not None,
+        pixels=survey(dataset, spread(len(dataset), limit)),
         left_out="" if report is None else str(report),
     )
 
 
-def sample_sheet(dataset: LabelledImages, rows: int = 4, columns: int = 6, height: int = 120) -> Picture:
-    """Evenly spaced images of a data set with their masks laid over and their classes as captions, uint8 (H, W, 3).
+def survey(dataset: LabelledImages, indices: list[int]) -> Pixels:
+    """Reads the images and masks of some positions; there must be one or more."""
+    sizes, shown = [], np.zeros(len(dataset.classes), int)
+    masks = unseen = void = background = total = 0
+    for index in indices:
+        mask = dataset.mask(index)
+        height, width = dataset.image(index).shape[:2] if mask is None else mask.shape
+        sizes.append((int(height), int(width)))
+        if mask is None:
+            continue
+        ids, counts = np.unique(mask, return_counts=True)
+        present = ids[(ids > 0) & (ids != dataset.void)].astype(int) - 1
+        shown[present] += 1
+        unseen += len(set(dataset.labels(index)) - set(present.tolist()))
+        masks += 1
+        void += int(counts[ids == dataset.void].sum())
+        background += int(counts[ids == 0].sum())
+        total += mask.size
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    return Pixels(
+        read=len(indices),
+        sizes=(ordered[0], ordered[len(ordered) // 2], ordered[-1]),
+        masks=masks,
+        masks_of=dict(zip(dataset.classes, shown.tolist(), strict=True)),
+        unseen=unseen,
+        void=void / max(total, 1),
+        background=background / max(total - void, 1),
+    )
 
-    Args:
-        dataset: any data set of the project.
-        rows: rows of pictures, fewer if there are not enough images.
-        columns: pictures of a row.
-        height: of a picture in pixels.
-    """
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(rows * columns, len(dataset))).round().astype(int)).tolist()
-    lines = [chosen[start : start + columns] for start in range(0, len(chosen), columns)]
-    captions = [" | ".join(_names(dataset, index) for index in line) for line in lines]
-    cells = [[_picture(dataset, index, height) for index in line] for line in lines]
-    return contact_sheet(cells, rows=captions)
 
-
-def _names(dataset: LabelledImages, index: int) -> str:
-    return ", ".join(dataset.classes[label] for label in dataset.labels(index))
-
-
-def _picture(dataset: LabelledImages, index: int, height: int) -> Picture:
-    image, mask = dataset.image(index), dataset.mask(index)
-    step = max(1, image.shape[0] // height)  # large photographs are thinned out before they are drawn
-    image = np.ascontiguousarray(image[::step, ::step])
-    return image if mask is None else colour_mask(mask[::step, ::step], image)
+def spread(count: int, limit: int | None) -> list[int]:
+    """Up to `limit` evenly spaced positions of `count`, ascending, the first and the last among them."""
+    wanted = count if limit is None else min(count, limit)
+    return np.unique(np.linspace(0, count - 1, wanted).round().astype(int)).tolist()

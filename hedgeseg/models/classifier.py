@@ -5,19 +5,21 @@ from typing import Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.nn import functional as F
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
+from torchmetrics.classification import MulticlassAccuracy
 
 from hedgeseg.data.batch import Batch
 from hedgeseg.data.voc_classes import VOC_CLASSES
 from hedgeseg.models.architectures import build_network
-from hedgeseg.models.freezing import frozen_modules
+from hedgeseg.models.freezing import batch_norms, frozen_modules, has_folded_norms
 from hedgeseg.models.fully_convolutional import FullyConvolutional, Pooling
 from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
 from hedgeseg.models.losses import MULTILABEL_LOSSES
+from hedgeseg.models.mean_average_precision import MeanAveragePrecision
 
 _IMAGENET_OUTPUTS = 1000
 
@@ -25,8 +27,8 @@ _IMAGENET_OUTPUTS = 1000
 class Classifier(LightningModule):
     """An image classifier with its loss, metric and schedule; `forward` gives logits.
 
-    Logs `train/loss`, `val/loss` and `val/map` (multi-label: mean average precision over the classes) or `val/accuracy`
-    (multi-class), the same under `test/`.
+    Logs `train/loss`, `val/loss` and `val/map` (multi-label: mean average precision over the classes that occur) or
+    `val/accuracy` (multi-class), the same under `test/`.
 
     Args:
         num_classes: number of classes, background not counted.
@@ -41,6 +43,8 @@ class Classifier(LightningModule):
             size these layers were made for, as torchvision does.
         loss: of multi-label training: "bce", "soft_margin" (the same under another name) or "focal".
         freeze: names of modules of the network that keep their weights and batch norm statistics, such as "features.0".
+        freeze_batch_norm: all batch norms keep their statistics, while their scales and shifts learn: for small
+            batches, and for weights whose statistics were folded into the convolutions.
         lr: largest learning rate of the one-cycle schedule.
         weight_decay: of AdamW.
 
@@ -61,6 +65,7 @@ class Classifier(LightningModule):
         fully_convolutional: Pooling | None = None,
         loss: Literal["bce", "soft_margin", "focal"] = "bce",
         freeze: list[str] | None = None,
+        freeze_batch_norm: bool = False,
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
     ) -> None:
@@ -79,6 +84,10 @@ class Classifier(LightningModule):
         self.loss = loss
         self.network = _network(arch, num_classes, weights, groups, classes, fully_convolutional)
         self._frozen = frozen_modules(self.network, freeze or [])
+        if freeze_batch_norm:
+            self._frozen += batch_norms(self.network)
+        self._folded = weights is not None and not freeze_batch_norm and has_folded_norms(self.network)
+        self.train()  # Lightning leaves modules in the mode it finds them in
         self.val_metric = self._metric()
         self.test_metric = self._metric()
 
@@ -92,6 +101,14 @@ class Classifier(LightningModule):
         for module in self._frozen:
             module.eval()
         return self
+
+    def on_fit_start(self) -> None:
+        """Warns of weights that training would destroy."""
+        if self._folded:
+            rank_zero_warn(
+                "the statistics of all batch norms in these weights are 0 and 1: they seem to be folded into the "
+                "convolutions, and training would replace them by those of its batches. Give freeze_batch_norm=True"
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch."""
@@ -143,7 +160,7 @@ class Classifier(LightningModule):
 
     def _metric(self) -> Metric:
         if self.task == "multilabel":
-            return MultilabelAveragePrecision(self.num_classes, average="macro")
+            return MeanAveragePrecision(self.num_classes)
         return MulticlassAccuracy(self.num_classes, average="micro")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def frozen_modules(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
@@ -27,3 +28,21 @@ def frozen_modules(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     for module in modules:
         module.requires_grad_(False)
     return modules
+
+
+def batch_norms(network: nn.Module) -> list[nn.Module]:
+    """The batch norms of a network."""
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+def has_folded_norms(network: nn.Module) -> bool:
+    """Whether every batch norm has mean 0 and variance 1 as statistics although there is something to normalise.
+
+    So it is where their statistics were folded into the convolutions, as conversions from other frameworks do: such a
+    network is right in evaluation, but statistics of a batch, which training would use, destroy what it knows.
+    """
+    norms = [norm for norm in batch_norms(network) if norm.running_mean is not None and norm.running_var is not None]
+    return bool(norms) and all(
+        not bool(norm.running_mean.any()) and bool((norm.running_var == 1).all())  # type: ignore[union-attr, operator]
+        for norm in norms
+    )

@@ -1,9 +1,10 @@
 import json
+import math
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch.nn import functional as F
 
 from hedgeseg.data import ShapesDataModule
@@ -39,9 +40,10 @@ def test_two_runs_with_one_seed_are_equal():
         seed_everything(3)
         model = Classifier(6)
         trainer(max_epochs=1, limit_val_batches=0).fit(model, shapes())
-        return torch.cat([value.flatten().float() for value in model.state_dict().values()])
+        return model.state_dict()
 
-    assert torch.equal(run(), run())
+    first, second = run(), run()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_multilabel_loss_is_binary_cross_entropy():
@@ -122,6 +124,73 @@ def test_frozen_layers_do_not_move_in_training():
     assert "features.4.weight" in moved
 
 
+def test_frozen_batch_norms_keep_their_statistics_in_training():
+    def moved(**more):
+        model = Classifier(6, **more)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        trainer(max_epochs=1).fit(model, shapes())
+        return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+
+    learnt = moved(freeze_batch_norm=True)
+    assert not any("running" in name for name in learnt)
+    assert {"network.features.0.weight", "network.features.1.weight"} <= learnt  # scales learn like all else
+    assert "network.features.1.running_mean" in moved()
+    assert "network.features.1.running_mean" not in moved(freeze=["features.1"])
+
+
+def test_folded_statistics_are_noticed(tmp_path):
+    state = Classifier(6).network.state_dict()  # untrained: means 0, variances 1
+    torch.save(state, tmp_path / "folded.pth")
+    runner = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    with pytest.warns(UserWarning, match="folded into the convolutions.*freeze_batch_norm=True"):
+        runner.fit(Classifier(6, weights=str(tmp_path / "folded.pth")), shapes())
+
+
+class Watch(Callback):
+    """Keeps the learning rate of every step and the weights after it."""
+
+    def __init__(self):
+        self.rates, self.weights = [], []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.weights.append(pl_module.network.classifier.weight.detach().clone())
+
+
+def test_learning_rate_rises_once_and_falls():
+    watch = Watch()
+    trainer(max_epochs=5, limit_val_batches=0, callbacks=[watch]).fit(Classifier(6, lr=0.01), shapes())
+    peak = watch.rates.index(max(watch.rates))
+    assert len(watch.rates) == 20
+    assert math.isclose(max(watch.rates), 0.01, rel_tol=0.05)
+    assert watch.rates[:peak] == sorted(watch.rates[:peak])
+    assert watch.rates[peak:] == sorted(watch.rates[peak:], reverse=True)
+    assert watch.rates[-1] < 1e-4
+
+
 def test_averaged_weights_come_from_lightnings_callback():
-    averaging = EMAWeightAveraging(decay=0.5)
-    trainer(max_epochs=1, callbacks=[averaging]).fit(Classifier(6), shapes())
+    watch, model = Watch(), Classifier(6, lr=0.01)
+    trainer(max_epochs=2, limit_val_batches=0, callbacks=[watch, EMAWeightAveraging(decay=0.5)]).fit(model, shapes())
+    expected = watch.weights[0]
+    for weight in watch.weights[1:]:
+        expected = 0.5 * expected + 0.5 * weight
+    assert torch.allclose(model.network.classifier.weight, expected, atol=1e-5)
+    assert not torch.allclose(model.network.classifier.weight, watch.weights[-1], atol=1e-5)
+
+
+def test_checkpoints_are_chosen_by_map(tmp_path):
+    keeper = ModelCheckpoint(tmp_path, "{epoch}", monitor="val/map", mode="max")
+    values = []
+
+    class Values(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            if not trainer.sanity_checking:
+                values.append(float(trainer.callback_metrics["val/map"]))
+
+    model = Classifier(6, lr=0.01)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    Trainer(accelerator="cpu", max_epochs=4, callbacks=[keeper, Values()], **quiet).fit(model, shapes())
+    assert math.isclose(float(keeper.best_model_score), max(values), rel_tol=1e-6)
+    assert f"epoch={values.index(max(values))}" in keeper.best_model_path
