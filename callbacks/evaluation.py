@@ -110,7 +110,7 @@ class Evaluation(Callback):
             example.key,
             example.image,
             example.labels or (),
-            Annotations(size, example.mask, example.boxes, example.box_labels),
+            Annotations(size, example.mask, example.boxes, example.box_labels, example.void),
             self.protocol,
             _original(example, dataset),
             example.exclusive,
@@ -125,8 +125,11 @@ def _original(example: Example, dataset: Any) -> Annotations | None:
     boxes = [_tensor(part) for part in dataset.boxes(example.index)] if hasattr(dataset, "boxes") else [None, None]
     if mask is None and (boxes[0] is None or not len(boxes[0])):
         return None
-    return Annotations(example.size, None if mask is None else mask.long(), boxes[0], boxes[1])
+    return Annotations(example.size, mask, boxes[0], boxes[1], example.void)
 
 
 def _tensor(values: Any) -> Tensor | None:
-    return None if values is None else torch.from_numpy(np.asarray(values))
+    if values is None:
+        return None
+    array = np.asarray(values)
+    return torch.from_numpy(array.astype(np.int64) if array.dtype.kind in "iu" else array)

@@ -19,6 +19,7 @@ from hedgeseg.data.voc_classes import VOC_CLASSES
 
 Subset = Literal["segmentation", "main"]
 LabelSource = Literal["xml", "mask"]
+Difficult = bool | Literal["boxes"]
 _AUGMENTED = ("train_aug", "trainaug")
 
 
@@ -80,7 +81,7 @@ def voc_records(
     split: str,
     subset: Subset = "segmentation",
     labels: LabelSource = "xml",
-    difficult: bool = True,
+    difficult: Difficult = True,
     sbd: Path | None = None,
 ) -> list[Record]:
     """Lists the images of a split.
@@ -91,7 +92,8 @@ def voc_records(
         subset: "segmentation" takes the lists of images with masks, "main" those of classification and detection,
             without.
         labels: where image-level labels come from: the objects in the xml files, or the classes in the mask.
-        difficult: whether objects marked difficult count, as labels and as boxes.
+        difficult: whether objects marked difficult count: as labels and boxes, not at all, or as boxes alone, as the
+            pointing game has it: a class whose objects are all difficult is not asked for, but may be pointed at.
         sbd: folder of SBD, for train_aug; without it, `SegmentationClassAug` and the list `train_aug.txt` below `root`
             are read, in which many publish the same as PNGs.
 
@@ -110,7 +112,7 @@ def voc_records(
         kept = [(_index(kind, annotation), box) for kind, box, hard in objects or () if difficult or not hard]
         if mask is not None and not mask.is_file():
             raise FileNotFoundError(f"{mask} not found: split {split!r} of VOC lists it")
-        present = {label for label, _ in kept}
+        present = {_index(kind, annotation) for kind, _, hard in objects or () if difficult is True or not hard}
         if labels == "mask" and mask is not None:
             present = {int(value) - 1 for value in np.unique(_read_mask(mask)) if 0 < value < 255}
         records.append(
@@ -141,7 +143,7 @@ class VocDataModule(PublishedDataModule):
         subset: "segmentation": lists of images with masks; "main": lists of classification and detection, without
             masks.
         labels: image-level labels from the "xml" objects or from the "mask".
-        difficult: whether objects marked difficult count.
+        difficult: whether objects marked difficult count; "boxes": as boxes but not as labels.
         download: fetch VOC, and SBD where a split is train_aug, through torchvision into `root`.
         options: of `PublishedDataModule`.
     """
@@ -155,7 +157,7 @@ class VocDataModule(PublishedDataModule):
         predict_split: str = "train",
         subset: Subset = "segmentation",
         labels: LabelSource = "xml",
-        difficult: bool = True,
+        difficult: Difficult = True,
         download: bool = False,
         **options: Any,
     ) -> None:

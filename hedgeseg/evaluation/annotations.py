@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,20 +20,22 @@ class Annotations:
 
     Attributes:
         size: height and width.
-        mask: int64 (H, W): 0 background, class + 1, 255 void; None if there is none.
+        mask: int64 (H, W): 0 background, class + 1, `void`; None if there is none.
         boxes: float (n, 4), xyxy in pixels; None if there are none.
         box_labels: int64 (n,), class index of each box.
+        void: id of the pixels that do not count.
     """
 
     size: tuple[int, int]
     mask: Tensor | None = None
     boxes: Tensor | None = None
     box_labels: Tensor | None = None
+    void: int = VOID
 
     @property
     def valid(self) -> Tensor:
         """Pixels that count, bool (H, W)."""
-        return torch.ones(self.size, dtype=torch.bool) if self.mask is None else self.mask != VOID
+        return torch.ones(self.size, dtype=torch.bool) if self.mask is None else self.mask != self.void
 
     def regions(self, classes: Sequence[int], kind: Regions) -> Tensor:
         """The object of each class, bool (T, H, W).
@@ -48,7 +50,7 @@ class Annotations:
         if self.mask is None:
             raise ValueError(f"regions={kind!r}, but the data has no masks; use 'boxes' if it has boxes")
         if kind == "foreground":
-            return ((self.mask > 0) & (self.mask != VOID)).expand(len(classes), *self.size)
+            return ((self.mask > 0) & (self.mask != self.void)).expand(len(classes), *self.size)
         return self.mask[None] == torch.tensor([c + 1 for c in classes]).view(-1, 1, 1)
 
 
@@ -74,18 +76,23 @@ def make_case(
 
     Raises:
         ValueError: the annotations hold nothing of the kind that the protocol asks for.
+
+    Where no metric of the protocol looks for objects, the annotations are not needed and everything is the object.
     """
     whole = protocol.regions == "foreground"
+    if not protocol.localises:
+        seen, original = replace(seen, mask=None), None
     truth = seen.mask
     if whole and truth is not None:
-        truth = torch.where(truth == VOID, VOID, (truth > 0).long())
+        truth = torch.where(truth == seen.void, VOID, (truth > 0).long())
+    everywhere = torch.ones(len(labels), *seen.size, dtype=torch.bool)
     return Case(
         id=identifier,
         image=image,
         # Masks that do not tell classes apart have a single one.
         classes=(0,) * len(labels) if whole else tuple(labels),
         targets=tuple(labels),
-        masks=seen.regions(labels, protocol.regions),
+        masks=seen.regions(labels, protocol.regions) if protocol.localises else everywhere,
         valid=seen.valid,
         original=None if original is None else original.regions(labels, protocol.regions),
         original_valid=None if original is None else original.valid,

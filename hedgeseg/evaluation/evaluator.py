@@ -48,7 +48,7 @@ class Evaluator:
         watch: sees every map.
 
     Raises:
-        ValueError: no method, or one twice.
+        ValueError: no method, or one twice, or more classes than the protocol's metrics can take.
         FolderMismatchError: by `add`, if the folder was made with other settings.
     """
 
@@ -70,6 +70,7 @@ class Evaluator:
         self.methods = tuple(methods)
         self.protocol = protocol
         self.classes = tuple(classes)
+        self.num_classes = protocol.rows(len(self.classes))
         self.mean, self.std = tuple(mean), tuple(std)
         self.process = process
         self.watch = watch
@@ -98,7 +99,12 @@ class Evaluator:
             layers = []
             if "randomization_sanity" in self.protocol.metrics:
                 layers = spread_layers(network, self.protocol.randomized_layers)
-            content = {"protocol": self.protocol.config(), "classes": list(self.classes), "layers": layers}
+            content = {
+                "protocol": self.protocol.config(),
+                "classes": list(self.classes),
+                "num_classes": self.num_classes,
+                "layers": layers,
+            }
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         self._journals = {run.key: Journal(self.folder / JOURNALS, run, self.process) for run in self.methods}
@@ -154,7 +160,7 @@ class Evaluator:
             if self.watch is not None:
                 self.watch(run, case, maps)
             before = len(journal.done)
-            journal.append(score_case(case, maps, seconds, self.protocol, len(self.classes), asked, index=before))
+            journal.append(score_case(case, maps, seconds, self.protocol, self.num_classes, asked, index=before))
 
 
 def _explain(run: MethodRun) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:

@@ -21,6 +21,9 @@ METRICS = (
     "randomization_sanity",
 )
 LOCALISATION = METRICS[:7]
+_OF_OBJECTS = frozenset(
+    {"pointing_game", "pixel_average_precision", "outside_inside_ratio", "rank_accuracy", "seed_curve"}
+)
 
 Regions = Literal["mask", "boxes", "foreground"]
 
@@ -80,6 +83,26 @@ class Protocol:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}: must be at least 1")
+
+    @property
+    def localises(self) -> bool:
+        """Whether a metric asks where the objects are."""
+        return not _OF_OBJECTS.isdisjoint(self.metrics)
+
+    def rows(self, num_classes: int) -> int:
+        """Number of classes that masks tell apart.
+
+        Raises:
+            ValueError: too many for the seed curve.
+        """
+        if self.regions == "foreground":
+            return 1
+        if "seed_curve" in self.metrics and num_classes > 254:
+            raise ValueError(
+                f"seed_curve tells at most 254 classes apart, the data has {num_classes}: use regions='foreground', "
+                "or leave it out"
+            )
+        return num_classes
 
     def config(self) -> dict[str, Any]:
         """The settings as JSON holds them."""

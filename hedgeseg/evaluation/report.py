@@ -44,7 +44,7 @@ def write_report(
     if not (root / SETTINGS).is_file():
         raise FileNotFoundError(f"{root} holds no evaluation: it has no {SETTINGS}")
     settings = json.loads((root / SETTINGS).read_text(encoding="utf-8"))
-    classes, bins = len(settings["classes"]), settings["protocol"]["seed_bins"]
+    classes, bins = settings["num_classes"], settings["protocol"]["seed_bins"]
     summaries = [s for s in read_summaries(root / JOURNALS, classes, bins, resamples) if s.records]
     if not summaries:
         raise ValueError(f"{root} holds no results: no image has been explained yet")

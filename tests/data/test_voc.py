@@ -77,6 +77,9 @@ def test_difficult_objects_count_if_wanted(voc):
     assert strict.labels == (CAT,)
     assert strict.box_labels == (CAT,)
     assert strict.boxes == ((5, 4, 25, 24),)
+    pointing = voc_records(voc, "train", difficult="boxes")[1]
+    assert pointing.labels == strict.labels
+    assert len(pointing.boxes) > len(strict.boxes)
 
 
 def test_labels_come_from_the_mask_if_wanted(voc):
