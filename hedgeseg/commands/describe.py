@@ -80,7 +80,7 @@ def data_module(config: Path | None, name: str | None, options: Sequence[str]) -
         UsageError: neither is given, the file has no data, or an option does not fit the data module.
         FileNotFoundError: there is no such file.
     """
-    import yaml
+    import yaml  # type: ignore[import-untyped]
     from jsonargparse import ArgumentError, ArgumentParser
     from lightning.pytorch import LightningDataModule
 

@@ -1,8 +1,9 @@
 """Reading image and mask files, whatever their mode, into the two arrays the project works with."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,7 @@ def read_image(path: Path) -> np.ndarray:
         OSError: the file is missing, is no image, is cut short, or has more pixels than Pillow takes for safe.
     """
     try:
-        with Image.open(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _large_ones_welcome(), Image.open(path) as file:
             return np.asarray(_to_rgb(ImageOps.exif_transpose(file)))
     except FileNotFoundError:
         raise
@@ -71,15 +71,22 @@ def unreadable(paths: Iterable[Path]) -> dict[Path, str]:
     Decoding is the only test that finds a file cut short; JPEGs are decoded at an eighth of their size, in threads.
     """
     paths = list(paths)
-    with ThreadPoolExecutor() as pool:
+    with _large_ones_welcome(), ThreadPoolExecutor() as pool:
         reasons = pool.map(_fault, paths)
         return {path: reason for path, reason in zip(paths, reasons, strict=True) if reason}
 
 
+@contextmanager
+def _large_ones_welcome() -> Iterator[None]:
+    """No warning of images between 89 and 179 megapixels; beyond, Pillow refuses to open them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
 def _fault(path: Path) -> str | None:
     try:
-        with Image.open(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as file:
             file.draft(None, (1, 1))
             file.load()
     except FileNotFoundError:

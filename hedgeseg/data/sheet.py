@@ -34,7 +34,7 @@ def sample_sheet(
     chosen = spread(len(dataset), rows * columns)
     lines = [chosen[start : start + columns] for start in range(0, len(chosen), columns)]
     captions = [" | ".join(_names(dataset, index) for index in line) for line in lines]
-    cells = []
+    cells: list[list[Picture]] = []
     for line in lines:
         cells.append([])
         for index in line:

@@ -20,7 +20,7 @@ class MeanAveragePrecision(MultilabelAveragePrecision):
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes, average="none")
 
-    def compute(self) -> torch.Tensor:
+    def compute(self) -> torch.Tensor:  # type: ignore[override]
         """The mean, a scalar in [0, 1]."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="No positive samples found")

@@ -1,3 +1,6 @@
+import warnings
+
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,11 +41,50 @@ def test_cmyk(tmp_path):
     assert red[1:].max() < 60
 
 
-def test_exif_rotation_is_undone(tmp_path):
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, lambda upright: upright),
+        (2, lambda upright: upright[:, ::-1]),
+        (3, lambda upright: upright[::-1, ::-1]),
+        (4, lambda upright: upright[::-1]),
+        (5, lambda upright: upright.T),
+        (6, lambda upright: np.rot90(upright, 1)),  # the camera lay on its side
+        (7, lambda upright: upright[::-1, ::-1].T),
+        (8, lambda upright: np.rot90(upright, -1)),
+    ],
+)
+def test_exif_orientation_is_undone(tmp_path, orientation, stored):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its side: turn a quarter clockwise
-    Image.fromarray(np.repeat(RAMP[..., None], 3, 2)).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "turned.png")[..., 0], np.rot90(RAMP, -1))
+    exif[0x0112] = orientation
+    pixels = np.ascontiguousarray(np.repeat(stored(RAMP)[..., None], 3, 2))
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "turned.png")[..., 0], RAMP)
+
+
+def test_sixteen_bits_in_colour_and_in_tiff(tmp_path):
+    colour = np.stack([RAMP, RAMP + 5, RAMP + 9], 2).astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "deep.png"), colour[..., ::-1])
+    assert np.array_equal(read_image(tmp_path / "deep.png"), colour // 257)
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "deep.tiff")
+    assert np.array_equal(read_image(tmp_path / "deep.tiff")[..., 1], RAMP)
+
+
+def test_grey_with_transparency_and_one_bit(tmp_path):
+    pixels = np.stack([RAMP, np.where(RAMP > 100, 255, 0).astype(np.uint8)], 2)
+    Image.fromarray(pixels, "LA").save(tmp_path / "la.png")
+    assert np.array_equal(read_image(tmp_path / "la.png")[..., 2], np.where(RAMP > 100, RAMP, 255))
+    Image.fromarray(RAMP > 100).save(tmp_path / "bit.png")
+    assert np.array_equal(read_image(tmp_path / "bit.png")[..., 0], np.where(RAMP > 100, 255, 0))
+
+
+def test_huge_images_are_read_without_a_word(tmp_path, monkeypatch):
+    Image.fromarray(RAMP).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8)  # 12 pixels: enough for Pillow's warning, not for its error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "large.png").shape == (3, 4, 3)
+        assert not unreadable([tmp_path / "large.png"])
 
 
 def test_more_pixels_than_pillow_takes_for_safe(tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+import albumentations as A
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -52,9 +54,33 @@ def test_mask_and_boxes_follow_the_pixels(transform, random):
         assert ((sample["mask"] == 1) == bright).float().mean() > 0.94
 
 
-def test_flip_moves_the_boxes_exactly():
-    import albumentations as A
+def test_every_pixel_and_box_is_where_crop_and_flip_put_it():
+    """The augmentation against arithmetic of its own, from the crop and the flip that were drawn."""
+    pipeline = train_transform(48)
+    replay = A.ReplayCompose(pipeline.transforms, bbox_params=A.BboxParams("pascal_voc", label_fields=["box_labels"]))
+    replay.set_random_seed(0)
+    data = Shapes(12, image_size=64)
+    flips = 0
+    for index in range(len(data)):
+        boxes, labels = data.boxes(index)
+        out = replay(image=data.image(index), mask=data.mask(index), bboxes=boxes, box_labels=labels)
+        steps = {step["__class_fullname__"].split(".")[-1]: step for step in out["replay"]["transforms"]}
+        left, top, right, bottom = steps["RandomResizedCrop"]["params"]["crop_coords"]
+        flipped = steps["HorizontalFlip"]["applied"]
+        flips += flipped
+        expected = cv2.resize(data.mask(index)[top:bottom, left:right], (48, 48), interpolation=cv2.INTER_NEAREST)
+        assert np.array_equal(out["mask"].numpy(), expected[:, ::-1] if flipped else expected)
+        scale = 48 / np.array([right - left, bottom - top] * 2)
+        moved = ((boxes - [left, top, left, top]) * scale).clip(0, 48)
+        if flipped:
+            moved[:, [0, 2]] = 48 - moved[:, [2, 0]]
+        kept = (moved[:, 2] > moved[:, 0]) & (moved[:, 3] > moved[:, 1])
+        assert np.allclose(out["bboxes"], moved[kept], atol=1e-3)
+        assert np.asarray(out["box_labels"]).tolist() == labels[kept].tolist()
+    assert 0 < flips < 12
 
+
+def test_flip_moves_the_boxes_exactly():
     data = Squares(None, False)
     flip = A.Compose([A.HorizontalFlip(p=1)], bbox_params=A.BboxParams("pascal_voc", label_fields=["box_labels"]))
     boxes, labels = data.boxes(3)

@@ -5,9 +5,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from PIL import Image
 from torch.nn import functional as F
 
-from hedgeseg.data import ShapesDataModule
+from hedgeseg.data import FolderDataModule, Shapes, ShapesDataModule
 from hedgeseg.models import Classifier, GroupedLogits
 from hedgeseg.models.losses import focal_loss
 
@@ -44,6 +45,25 @@ def test_two_runs_with_one_seed_are_equal():
 
     first, second = run(), run()
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_two_augmented_runs_with_two_workers_are_equal(tmp_path):
+    scenes = Shapes(12, image_size=48)
+    for index in range(12):
+        folder = tmp_path / ("many" if len(scenes.labels(index)) > 1 else "one")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(scenes.image(index)).save(folder / f"{index}.png")
+
+    def run(seed):
+        seed_everything(seed, workers=True)
+        model = Classifier(2, task="multiclass")
+        data = FolderDataModule(str(tmp_path), train_fraction=0.7, image_size=32, batch_size=4, num_workers=2)
+        trainer(max_epochs=2).fit(model, data)
+        return model.state_dict()
+
+    first, second, other = run(3), run(3), run(4)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not torch.equal(first["network.classifier.weight"], other["network.classifier.weight"])
 
 
 def test_multilabel_loss_is_binary_cross_entropy():
