@@ -1,53 +1,14 @@
-import json
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from miniatures import write_coco_folder as write_folder
+from miniatures import write_instances as write
 from PIL import Image
 
 from hedgeseg.data import VOC_CLASSES, CocoFolder, CocoFolderDataModule, collate
 from hedgeseg.data.coco import rasterise, read_instances
-
-CATEGORIES = [{"id": 7, "name": "fish"}, {"id": 3, "name": "crab"}]  # out of order, with gaps: crab is class 0
-
-
-def polygon(x0, y0, x1, y1):
-    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
-
-
-def write_folder(root, images=4, masks=False, categories=CATEGORIES):
-    """A COCO folder of 40 x 30 pictures, each with a fish at (5+i, 4)-(25+i, 24) and, in every other one, a crab."""
-    (root / "images").mkdir(parents=True)
-    entries, annotations = [], []
-
-    def add(image_id, category, box, **more):
-        x0, y0, x1, y1 = box
-        item = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category, "iscrowd": 0}
-        item |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "segmentation": polygon(*box)}
-        annotations.append(item | more)
-
-    for i in range(images):
-        pixels = np.full((30, 40, 3), 10 * i, np.uint8)
-        pixels[4:24, 5 + i : 25 + i] = 200
-        Image.fromarray(pixels).save(root / "images" / f"{i:03d}.png")
-        entries.append({"id": 100 + i, "file_name": f"{i:03d}.png", "width": 40, "height": 30})
-        add(100 + i, 7, (5 + i, 4, 25 + i, 24))
-        if i % 2:
-            add(100 + i, 3, (10, 8, 14, 12))
-        if masks:
-            (root / "masks").mkdir(exist_ok=True)
-            ids = np.zeros((30, 40), np.uint8)
-            ids[4:24, 5 + i : 25 + i] = 2
-            ids[4] = 255
-            Image.fromarray(ids).save(root / "masks" / f"{i:03d}.png")
-    content = {"images": entries, "annotations": annotations, "categories": categories}
-    write(root, content)
-    return content
-
-
-def write(root, content):
-    (root / "instances.json").write_text(json.dumps(content))
 
 
 def test_annotations_become_labels_boxes_and_masks(tmp_path):

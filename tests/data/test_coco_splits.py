@@ -1,30 +1,13 @@
-import json
-
 import numpy as np
 import pytest
-from PIL import Image
+from miniatures import write_coco
 
 from hedgeseg.data import CocoDataModule
 
 
 @pytest.fixture
 def coco(tmp_path):
-    """COCO 2014's layout: two training images and a validation image, each with a square car."""
-    (tmp_path / "annotations").mkdir()
-    for split, count in (("train", 2), ("val", 1)):
-        (tmp_path / f"{split}2014").mkdir()
-        images, objects = [], []
-        for i in range(count):
-            name = f"COCO_{split}2014_{i:012d}.jpg"
-            Image.fromarray(np.full((20, 40, 3), 50, np.uint8)).save(tmp_path / f"{split}2014" / name)
-            images.append({"id": i, "file_name": name, "width": 40, "height": 20})
-            square = [[10, 5, 20, 5, 20, 15, 10, 15]]
-            item = {"id": i, "image_id": i, "category_id": 3, "bbox": [10, 5, 10, 10], "area": 100, "iscrowd": 0}
-            objects.append(item | {"segmentation": square})
-        categories = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}]
-        content = {"images": images, "annotations": objects, "categories": categories}
-        (tmp_path / "annotations" / f"instances_{split}2014.json").write_text(json.dumps(content))
-    return tmp_path
+    return write_coco(tmp_path)
 
 
 def test_splits_labels_boxes_and_masks(coco):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from miniatures import write_imagenet_s
 from PIL import Image
 
 from hedgeseg.data import ImageNetSDataModule
@@ -8,16 +9,7 @@ from hedgeseg.data.imagenet_s import imagenet_s_records
 
 @pytest.fixture
 def root(tmp_path):
-    for label, wnid in enumerate(("n01", "n02")):
-        for split in ("train", "validation"):
-            (tmp_path / split / wnid).mkdir(parents=True)
-            Image.fromarray(np.full((20, 30, 3), 60, np.uint8)).save(tmp_path / split / wnid / f"{split}_{wnid}.JPEG")
-        mask = np.zeros((20, 30, 3), np.uint8)
-        mask[5:10, 6:12, 0] = label + 1
-        mask[0] = (1000 % 256, 1000 // 256, 0)
-        (tmp_path / "validation-segmentation" / wnid).mkdir(parents=True)
-        Image.fromarray(mask).save(tmp_path / "validation-segmentation" / wnid / f"validation_{wnid}.png")
-    return tmp_path
+    return write_imagenet_s(tmp_path)
 
 
 def test_masks_and_labels(root):

@@ -5,54 +5,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from miniatures import MAT_NAMES as NAMES
+from miniatures import mat_object as object_mask
+from miniatures import mat_photograph as photograph
+from miniatures import write_mat, write_wnids
 
 from hedgeseg.data import ImageNetSegmentation, ImageNetSegmentationDataModule, imagenet_wnids
 
 h5py = pytest.importorskip("h5py")
-
-NAMES = ("n02124075_1", "n01440764_22", "n02124075_3", "n99999999_4")  # the last is no class of the 1000
-
-
-def photograph(row):
-    pixels = np.full((20 + row, 30, 3), 40 * row, np.uint8)
-    pixels[5:15, 8:20] = (200, 100, row)
-    return pixels
-
-
-def object_mask(row):
-    mask = np.zeros((20 + row, 30), np.uint8)
-    mask[5:15, 8:20] = 1
-    return mask
-
-
-def write_mat(path, names=NAMES, columns=("id", "target")):
-    """A miniature in the layout of MATLAB 7.3: references, arrays transposed, text as codes of 16 bits."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        store, value = file.create_group("#refs#"), file.create_group("value")
-
-        def put(name, array):
-            return store.create_dataset(name, data=array).ref
-
-        def column(name, references):
-            data = value.create_dataset(name, (len(references), 1), dtype=h5py.ref_dtype)
-            data[:, 0] = references
-
-        def text(name, string):
-            return put(name, np.array([[ord(c)] for c in string], np.uint16))
-
-        def cell(name, reference):
-            data = store.create_dataset(name, (1, 1), dtype=h5py.ref_dtype)
-            data[0, 0] = reference
-            return data.ref
-
-        rows = range(len(names))
-        column("img", [put(f"i{row}", photograph(row).transpose(2, 1, 0)) for row in rows])
-        column("gt", [cell(f"c{row}", put(f"m{row}", object_mask(row).T)) for row in rows])
-        if "id" in columns:
-            column("id", [text(f"n{row}", names[row]) for row in rows])
-        if "target" in columns:
-            column("target", [text(f"t{row}", names[row][:9]) for row in rows])
-    return path
 
 
 @pytest.fixture
@@ -62,12 +22,7 @@ def mat(tmp_path):
 
 @pytest.fixture
 def wnids(tmp_path):
-    """A list of the 1000 ids in which the two classes of the miniature have the places 3 and 700."""
-    order = [f"n1{number:07d}" for number in range(1000)]
-    order[3], order[700] = "n01440764", "n02124075"
-    path = tmp_path / "synsets.txt"
-    path.write_text("\n".join(f"{wnid} some name, another" for wnid in order))
-    return str(path)
+    return write_wnids(tmp_path / "synsets.txt")
 
 
 def test_pixels_masks_and_boxes_are_those_of_the_file(mat):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from miniatures import write_pets
 from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 
@@ -10,18 +11,7 @@ from hedgeseg.data.pet import PET, read_pet_list
 
 @pytest.fixture
 def pets(tmp_path):
-    root = tmp_path / "oxford-iiit-pet"
-    (root / "images").mkdir(parents=True)
-    (root / "annotations" / "trimaps").mkdir(parents=True)
-    for name in ("Abyssinian_1", "american_bulldog_2", "american_bulldog_3"):
-        Image.fromarray(np.full((20, 30, 3), 80, np.uint8)).save(root / "images" / f"{name}.jpg")
-        trimap = np.full((20, 30), 2, np.uint8)
-        trimap[4:14, 5:25] = 3
-        trimap[6:12, 8:22] = 1
-        Image.fromarray(trimap).save(root / "annotations" / "trimaps" / f"{name}.png")
-    (root / "annotations" / "trainval.txt").write_text("# name class\nAbyssinian_1 1 1 1\namerican_bulldog_2 2 2 1\n")
-    (root / "annotations" / "test.txt").write_text("american_bulldog_3 2 2 1\n")
-    return tmp_path
+    return write_pets(tmp_path)
 
 
 def test_trimap_becomes_mask_and_box(pets):

@@ -4,7 +4,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from miniatures import voc_annotation as annotation
+from miniatures import write_voc
 from scipy.io import savemat
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
@@ -15,46 +16,9 @@ from hedgeseg.data.voc import find_voc, read_objects, voc_records
 CAT, DOG = VOC_CLASSES.index("cat"), VOC_CLASSES.index("dog")
 
 
-def annotation(*objects):
-    items = "".join(
-        f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
-        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
-        for name, difficult, (x0, y0, x1, y1) in objects
-    )
-    return f"<annotation><size><width>40</width><height>30</height></size>{items}</annotation>"
-
-
 @pytest.fixture
 def voc(tmp_path):
-    """VOCdevkit/VOC2012 with three images: a cat, a cat with a difficult dog, a dog."""
-    root = tmp_path / "VOCdevkit" / "VOC2012"
-    for folder in ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationClassAug"):
-        (root / folder).mkdir(parents=True)
-    cat, dog = ("cat", 0, (6, 5, 25, 24)), ("dog", 1, (30, 3, 39, 12))
-    for name, objects in {"2007_01": (cat,), "2007_02": (cat, dog), "2008_03": (dog,)}.items():
-        Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(root / "JPEGImages" / f"{name}.jpg")
-        (root / "Annotations" / f"{name}.xml").write_text(annotation(*objects))
-        mask = np.zeros((30, 40), np.uint8)
-        for kind, _, (x0, y0, x1, y1) in objects:
-            mask[y0 - 1 : y1, x0 - 1 : x1] = VOC_CLASSES.index(kind) + 1
-        mask[0] = 255
-        image = Image.fromarray(mask, mode="P")
-        image.putpalette(list(range(256)) * 3)
-        image.save(root / "SegmentationClass" / f"{name}.png")
-        Image.fromarray(np.where(mask == 255, 0, mask).astype(np.uint8)).save(
-            root / "SegmentationClassAug" / f"{name}.png"
-        )
-    lists = {
-        "Segmentation/train": "2007_01\n2007_02\n",
-        "Segmentation/val": "2008_03\n",
-        "Segmentation/train_aug": "/JPEGImages/2007_01.jpg /SegmentationClassAug/2007_01.png\n",
-        "Main/trainval": "2007_01\n2007_02\n2008_03\n",
-        "Main/cat_train": "2007_01  1\n",
-    }
-    for name, text in lists.items():
-        (root / "ImageSets" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "ImageSets" / f"{name}.txt").write_text(text)
-    return root
+    return write_voc(tmp_path)
 
 
 def test_root_is_found_at_any_of_its_levels(voc, tmp_path):
