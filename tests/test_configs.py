@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 SEGMENT = sorted((ROOT / "configs").glob("segment_*.yaml"))
 EVALUATE = sorted((ROOT / "configs").glob("evaluate_*.yaml"))
 CONFIGS = sorted(set((ROOT / "configs").glob("*.yaml")) - set(SEGMENT) - set(EVALUATE))
+MULTICLASS = ("pet", "imagenet_s", "imagenet_segmentation")
 SMALL = ["--model.arch", "small_cnn", "--model.weights", "null", "--trainer.accelerator", "cpu"]
 
 
@@ -32,7 +33,7 @@ def test_config_is_parsed_and_instantiated(config, tmp_path, monkeypatch):
     assert cli.model.num_classes >= 2
     assert cli.datamodule.batch_size >= 1
     assert any(isinstance(callback, HedgeCallback) for callback in cli.trainer.callbacks)
-    task = getattr(cli.datamodule, "task", "multiclass" if config.stem in ("pet", "imagenet_s") else "multilabel")
+    task = getattr(cli.datamodule, "task", "multiclass" if config.stem in MULTICLASS else "multilabel")
     assert cli.model.task == task
 
 

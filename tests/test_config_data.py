@@ -1,0 +1,113 @@
+"""Every configuration of a data set runs, on a miniature of that data set in its real layout."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.cli import LightningCLI
+from miniatures import (
+    write_coco,
+    write_coco_folder,
+    write_imagenet_s,
+    write_mat,
+    write_pets,
+    write_voc,
+    write_wnids,
+)
+from PIL import Image
+
+from hedgeseg.callbacks import HedgeCallback
+from hedgeseg.models import Classifier
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = (
+    "--model.arch=small_cnn", "--model.weights=null", "--data.image_size=48", "--data.batch_size=2",
+    "--data.num_workers=0", "--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--trainer.logger=false",
+    "--trainer.enable_progress_bar=false",
+)  # fmt: skip
+
+
+def folder(root, names=("train/cat/a", "train/dog/b", "val/cat/c", "val/dog/d")):
+    for number, name in enumerate(names):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 50, 3), 40 * number, np.uint8)).save(path)
+    return [f"--data.root={root}"]
+
+
+def table(root):
+    (root / "labels.csv").write_text("image,cat,dog\na.png,1,0\nb.png,1,1\nc.png,0,1\nd.png,0,1\n")
+    return [*folder(root, [f"images/{name}" for name in "abcd"]), "--data.train_fraction=0.5"]
+
+
+def coco_folder(root):
+    write_coco_folder(root)
+    return [f"--data.root={root}", "--model.num_classes=2"]
+
+
+def mat(root):
+    names = ("n02124075_1", "n01440764_2")
+    return [f"--data.path={write_mat(root / 'x.mat', names)}", f"--data.wnids={write_wnids(root / 'wnids.txt')}"]
+
+
+# configuration -> (job, what writes its miniature and gives the options that lead to it)
+JOBS = {
+    "shapes": ("fit", lambda root: ["--data.num_train=4", "--data.num_val=2", "--data.num_predict=2"]),
+    "coco_voc": ("validate", coco_folder),
+    "coco_voc_finetune": ("fit", coco_folder),
+    "coco2014": ("fit", lambda root: [f"--data.root={write_coco(root)}", "--model.num_classes=2"]),
+    "folder": ("fit", folder),
+    "folder_csv": ("fit", table),
+    "imagenet_s": ("fit", lambda root: [f"--data.root={write_imagenet_s(root)}", "--model.num_classes=2"]),
+    "imagenet_segmentation": ("validate", mat),
+    "imagenet_val": ("validate", lambda root: [*folder(root, ("n01/a", "n02/b")), "--model.num_classes=2"]),
+    "pet": ("fit", lambda root: [f"--data.root={write_pets(root)}", "--model.num_classes=2"]),
+    "voc2007": ("fit", lambda root: [f"--data.root={write_voc(root, 2007) and root}"]),
+    "voc2012": ("fit", lambda root: [f"--data.root={write_voc(root) and root}"]),
+}
+
+
+def test_no_configuration_is_forgotten():
+    named = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+    assert {name for name in named if not name.startswith(("segment_", "evaluate_"))} == set(JOBS)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_configuration_runs_on_a_miniature(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    job, write = JOBS[name]
+    (tmp_path / "data").mkdir()
+    if name == "imagenet_segmentation":
+        pytest.importorskip("h5py")
+    cli = LightningCLI(
+        Classifier,
+        LightningDataModule,
+        subclass_mode_data=True,
+        run=False,
+        save_config_callback=None,
+        args=["--config", str(ROOT / "configs" / f"{name}.yaml"), *SMALL, *write(tmp_path / "data")],
+    )
+    assert cli.model.num_classes == cli.datamodule.num_classes
+    getattr(cli.trainer, job)(cli.model, datamodule=cli.datamodule)
+    metric = "val/map" if cli.model.task == "multilabel" else "val/accuracy"
+    assert 0 <= float(cli.trainer.callback_metrics[metric]) <= 1
+    (callback,) = [c for c in cli.trainer.callbacks if isinstance(c, HedgeCallback)]
+    assert f"{callback.prefix}/positive_ratio" in cli.trainer.callback_metrics
+
+
+def test_print_config_shows_what_would_run(tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(ROOT / "configs" / "voc2012.yaml")]
+    done = subprocess.run(
+        [*command, "--data.train_split=train_aug", "--model.lr=0.5", "--print_config"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    shown = yaml.safe_load(done.stdout)
+    assert shown["data"]["init_args"]["train_split"] == "train_aug"
+    assert shown["data"]["init_args"]["keep_shape"] is False  # what the configuration leaves out is there too
+    assert shown["model"].get("init_args", shown["model"])["lr"] == 0.5
