@@ -20,7 +20,7 @@ from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, SeedCurv
 from hedgeseg.seeds.components import Objects, regions, seed_objects
 from hedgeseg.seeds.confusion import Unsure, confusion_counts, iou_parts, ious, miou_interval
 from hedgeseg.seeds.formats import has_seed, read_seed
-from hedgeseg.seeds.seed import IGNORE, Seed
+from hedgeseg.seeds.seed import IGNORE, LAST_CLASS, Seed
 
 
 class MaskedImages(Protocol):
@@ -178,10 +178,15 @@ def score_folder(
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: no image has both, or a seed does not fit its mask; the message names the image.
+        ValueError: no image has both, a seed does not fit its mask (the message names the image), or there are more
+            classes than seeds can hold.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder of seeds {os.fspath(folder)}")
+    if len(dataset.classes) > LAST_CLASS + 1:
+        raise ValueError(
+            f"{len(dataset.classes)} classes: seeds are masks of eight bits, which tell {LAST_CLASS + 1} classes apart"
+        )
     score = SeedScore(dataset.classes, unsure, detection)
     without = {"without_mask": 0, "without_seed": 0}
     for index, identifier in enumerate(dataset.ids):

@@ -113,3 +113,10 @@ def test_table_and_json(tmp_path):
     stored = json.loads(write_scores(tmp_path / "scores.json", result).read_text())
     assert stored["miou"] == 1.0
     assert stored["per_class"]["a"]["iou"] is None
+
+
+def test_more_classes_than_seeds_hold(tmp_path):
+    wide = Masks([truth(0)])
+    wide.classes = tuple(str(number) for number in range(255))
+    with pytest.raises(ValueError, match="255 classes: seeds are masks of eight bits, which tell 254 classes apart"):
+        score_folder(tmp_path, wide)
