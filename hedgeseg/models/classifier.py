@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from hedgeseg.data.batch import Batch
 from hedgeseg.data.voc_classes import VOC_CLASSES
-from hedgeseg.models.architectures import build_network
+from hedgeseg.models.architectures import build_network, head_name
 from hedgeseg.models.freezing import batch_norms, frozen_modules, has_folded_norms
 from hedgeseg.models.fully_convolutional import FullyConvolutional, Pooling
 from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
@@ -46,6 +46,8 @@ class Classifier(LightningModule):
         freeze_batch_norm: all batch norms keep their statistics, while their scales and shifts learn: for small
             batches, and for weights whose statistics were folded into the convolutions.
         lr: largest learning rate of the one-cycle schedule.
+        head_lr_factor: how many times as fast the last layer learns, which starts from nothing where the others know
+            much: 10 to 100 in fine-tuning.
         weight_decay: of AdamW.
 
     Raises:
@@ -67,6 +69,7 @@ class Classifier(LightningModule):
         freeze: list[str] | None = None,
         freeze_batch_norm: bool = False,
         lr: float = 1e-3,
+        head_lr_factor: float = 1.0,
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
@@ -80,6 +83,7 @@ class Classifier(LightningModule):
         self.num_classes = num_classes
         self.task = task
         self.lr = lr
+        self.head_lr_factor = head_lr_factor
         self.weight_decay = weight_decay
         self.loss = loss
         self.network = _network(arch, num_classes, weights, groups, classes, fully_convolutional)
@@ -130,13 +134,19 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under a one-cycle schedule over the whole training."""
+        head = set(self.network.get_submodule(head_name(self.network)).parameters())
+        learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            ([parameter for parameter in learnt if parameter not in head], self.lr),
+            ([parameter for parameter in learnt if parameter in head], self.lr * self.head_lr_factor),
+        ]
         optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.parameters() if parameter.requires_grad],
-            lr=self.lr,
+            [{"params": parameters, "lr": lr} for parameters, lr in groups if parameters],
             weight_decay=self.weight_decay,
         )
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)
+        rates = [lr for parameters, lr in groups if parameters]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _evaluate(self, batch: Batch, stage: str, metric: Metric) -> None:

@@ -190,6 +190,23 @@ def test_learning_rate_rises_once_and_falls():
     assert watch.rates[-1] < 1e-4
 
 
+def test_the_head_may_learn_faster():
+    rates = {}
+
+    class Rates(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    rates.setdefault(parameter, []).append(group["lr"])
+
+    model = Classifier(6, lr=0.001, head_lr_factor=20, freeze=["features.0"])
+    trainer(max_epochs=2, limit_val_batches=0, callbacks=[Rates()]).fit(model, shapes())
+    head, other = model.network.classifier.weight, model.network.features[4].weight
+    assert max(rates[other]) == pytest.approx(0.001, rel=0.1)
+    assert rates[head] == pytest.approx([20 * rate for rate in rates[other]])
+    assert set(rates) == {parameter for parameter in model.parameters() if parameter.requires_grad}
+
+
 def test_averaged_weights_come_from_lightnings_callback():
     watch, model = Watch(), Classifier(6, lr=0.01)
     trainer(max_epochs=2, limit_val_batches=0, callbacks=[watch, EMAWeightAveraging(decay=0.5)]).fit(model, shapes())
