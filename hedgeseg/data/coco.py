@@ -15,7 +15,7 @@ from hedgeseg.data.batch import VOID, void_id
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.images import read_image, read_mask, unreadable
 from hedgeseg.data.module import ImageDataModule
-from hedgeseg.data.report import LoadReport
+from hedgeseg.data.report import LoadReport, by_name
 from hedgeseg.data.split import split_indices
 from hedgeseg.data.transforms import eval_transform, train_transform
 from hedgeseg.data.voc_classes import VOC_CLASSES
@@ -135,7 +135,7 @@ class CocoFolder(LabelledImages):
         broken = unreadable(files) if verify else {}
         self.report = LoadReport(
             found=len(entries),
-            unreadable={path.name: reason for path, reason in broken.items()},
+            unreadable=by_name(broken),
         )
         self._entries = []
         for entry in entries:

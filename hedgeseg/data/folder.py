@@ -15,10 +15,13 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 _IMAGE_COLUMNS = ("image", "file", "filename", "path")
 
 
-def class_folders(root: str | Path) -> tuple[tuple[str, ...], list[Record]]:
+def class_folders(root: str | Path, masks: str | Path | None = None) -> tuple[tuple[str, ...], list[Record]]:
     """Reads `root/<class>/**/<image>`: one class per image, classes in alphabetical order.
 
-    A mask of the same relative path as PNG below `masks/` beside `root` is taken if that folder exists.
+    Args:
+        root: folder of the class folders.
+        masks: folder of PNG masks of the same relative paths; `masks` beside `root` without it. No masks if it does not
+            exist.
 
     Raises:
         FileNotFoundError: `root` is missing.
@@ -28,7 +31,7 @@ def class_folders(root: str | Path) -> tuple[tuple[str, ...], list[Record]]:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise ValueError(f"{root} has no class folders: expected {root}/<class>/<image>, or give a csv file")
-    masks = root.parent / "masks"
+    masks = root.parent / "masks" if masks is None else Path(masks)
     records = []
     for label, folder in enumerate(folders):
         for path in sorted(folder.rglob("*")):
@@ -91,8 +94,9 @@ def csv_records(
 class FolderDataModule(ImageDataModule):
     """Class folders (`root/<class>/<image>`), or `root/images` with a CSV beside it.
 
-    Where class folders come in `root/train` and `root/val`, these are the split; else a seeded share is learnt from.
-    With `train_fraction` 0 there is no training set and every image is validated.
+    Where class folders come in `root/train` and `root/val`, these are the split, with masks in `root/masks/train` and
+    `root/masks/val`; else a seeded share is learnt from, and masks lie in `masks` beside `root` (class folders) or in
+    it (CSV). With `train_fraction` 0 there is no training set and every image is validated.
 
     Args:
         root: folder of the data.
@@ -162,8 +166,9 @@ class FolderDataModule(ImageDataModule):
             return *found, None
         if not (self.root / "train").is_dir() or not (self.root / "val").is_dir():
             return *class_folders(self.root), None
-        classes, train = class_folders(self.root / "train")
-        other, val = class_folders(self.root / "val")
+        (classes, train), (other, val) = (
+            class_folders(self.root / part, self.root / "masks" / part) for part in ("train", "val")
+        )
         if other != classes:
             raise ValueError(f"{self.root}: train and val differ in their classes: {sorted(set(classes) ^ set(other))}")
         train, val = _prefixed("train", train), _prefixed("val", val)

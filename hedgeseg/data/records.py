@@ -9,7 +9,7 @@ import numpy as np
 
 from hedgeseg.data.dataset import LabelledImages, Task
 from hedgeseg.data.images import read_image, read_mask, unreadable
-from hedgeseg.data.report import LoadReport
+from hedgeseg.data.report import LoadReport, by_name
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RecordedImages(LabelledImages):
         broken = unreadable(record.image for record in records) if verify else {}
         self.report = LoadReport(
             found=len(records),
-            unreadable={path.name: reason for path, reason in broken.items()},
+            unreadable=by_name(broken),
             unlabelled=[record.id for record in records if not record.labels and record.image not in broken],
         )
         self.report.warn(name)

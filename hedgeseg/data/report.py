@@ -1,7 +1,10 @@
 """What a data set left out, and why: told once, never image by image."""
 
 import warnings
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _NAMED = 5
 
@@ -38,6 +41,12 @@ class LoadReport:
         """Gives one warning for all that was skipped, none if nothing was."""
         if self.kept < self.found:
             warnings.warn(f"{name}: {self}", stacklevel=3)
+
+
+def by_name(reasons: Mapping[Path, str]) -> dict[str, str]:
+    """Reasons by the files' names; by their paths where names repeat."""
+    counts = Counter(path.name for path in reasons)
+    return {path.name if counts[path.name] == 1 else path.as_posix(): reason for path, reason in reasons.items()}
 
 
 def _some(names: list[str]) -> str:

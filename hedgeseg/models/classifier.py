@@ -28,7 +28,8 @@ class Classifier(LightningModule):
     """An image classifier with its loss, metric and schedule; `forward` gives logits.
 
     Logs `train/loss`, `val/loss` and `val/map` (multi-label: mean average precision over the classes that occur) or
-    `val/accuracy` (multi-class), the same under `test/`.
+    `val/accuracy` (multi-class), the same under `test/`. Averaged weights (EMA) come with Lightning's own callback,
+    `lightning.pytorch.callbacks.EMAWeightAveraging`.
 
     Args:
         num_classes: number of classes, background not counted.

@@ -60,6 +60,37 @@ def test_train_and_val_folders_are_the_split(tmp_path):
         FolderDataModule(str(tmp_path)).setup()
 
 
+def test_masks_of_class_folders(zoo):
+    for name, value in (("ant/a", 1), ("ant/c", 1), ("cat/a", 2), ("cat/deep/b", 2)):
+        path = zoo.parent / "masks" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 30), value, np.uint8)).save(path)
+    module = FolderDataModule(str(zoo), train_fraction=0, image_size=16)
+    module.setup()
+    assert [int(module.val_dataset[i]["mask"].unique()) for i in range(4)] == [1, 1, 2, 2]
+
+
+def test_masks_of_a_given_split(tmp_path):
+    for part, value in (("train", 1), ("val", 255)):
+        picture(tmp_path / part / "x" / "1.png")
+        path = tmp_path / "masks" / part / "x" / "1.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((20, 30), value, np.uint8)).save(path)
+    module = FolderDataModule(str(tmp_path), image_size=16)
+    module.setup()
+    assert module.train_dataset[0]["mask"].unique().tolist() == [1]
+    assert module.val_dataset[0]["mask"].unique().tolist() == [255]
+
+
+def test_corrupt_files_of_one_name_are_counted_each(zoo):
+    for name in ("ant", "cat"):
+        (zoo / name / "a.png").write_bytes(b"no image")
+    module = FolderDataModule(str(zoo), train_fraction=0, image_size=16)
+    with pytest.warns(UserWarning, match=r"2 of 4 images used; 2 unreadable: .*ant/a\.png"):
+        module.setup()
+    assert len(module.val_dataset) == 2
+
+
 def test_table_of_class_names(tmp_path):
     classes, records = table(tmp_path, "image,classes\n0.png,cat\n1.png,dog cat\n2.png,dog;ant\n")
     assert classes == ("ant", "cat", "dog")
