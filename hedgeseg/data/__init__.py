@@ -1,15 +1,15 @@
 """Data sets, data modules and the batch layout that all of them share.
 
-| data                       | data module                      | labels   | boxes | masks                              |
-|----------------------------|----------------------------------|----------|-------|------------------------------------|
-| embedded scenes            | `ShapesDataModule`               | several  | yes   | yes                                |
-| PASCAL VOC 2007, 2012      | `VocDataModule`                  | several  | yes   | of the segmentation lists, and SBD |
-| COCO 2014, 2017            | `CocoDataModule`                 | several  | yes   | painted, or of a folder            |
-| any folder in COCO format  | `CocoFolderDataModule`           | several  | yes   | painted, or of a folder            |
-| class folders, or a CSV    | `FolderDataModule`               | one, any | no    | of a folder, if it is there        |
-| ImageNet-Segmentation      | `ImageNetSegmentationDataModule` | one      | yes   | yes                                |
-| ImageNet-S 50, 300, 919    | `ImageNetSDataModule`            | one      | no    | of the validation images           |
-| Oxford-IIIT Pet            | `PetDataModule`                  | one      | yes   | yes                                |
+| data                       | data module                      | labels   | boxes | masks                          |
+|----------------------------|----------------------------------|----------|-------|--------------------------------|
+| embedded scenes            | `ShapesDataModule`               | several  | yes   | yes                            |
+| PASCAL VOC 2007, 2012      | `VocDataModule`                  | several  | yes   | of the segmentation lists, SBD |
+| COCO 2014, 2017            | `CocoDataModule`                 | several  | yes   | painted, or of a folder        |
+| any folder in COCO format  | `CocoFolderDataModule`           | several  | yes   | painted, or of a folder        |
+| class folders, or a CSV    | `FolderDataModule`               | one, any | no    | of a folder, if it is there    |
+| ImageNet-Segmentation      | `ImageNetSegmentationDataModule` | one      | yes   | yes                            |
+| ImageNet-S 50, 300, 919    | `ImageNetSDataModule`            | one      | no    | of the validation images       |
+| Oxford-IIIT Pet            | `PetDataModule`                  | one      | yes   | yes                            |
 
 ImageNet's validation images in class folders are read by `FolderDataModule`.
 """
