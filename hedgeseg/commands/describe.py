@@ -82,9 +82,8 @@ def data_module(config: Path | None, name: str | None, options: Sequence[str]) -
     """
     import yaml  # type: ignore[import-untyped]
     from jsonargparse import ArgumentError, ArgumentParser
-    from lightning.pytorch import LightningDataModule
 
-    import hedgeseg.data  # noqa: F401 - its data modules can then be named by their class names
+    from hedgeseg.data import ImageDataModule
 
     given = []
     if config is not None:
@@ -97,7 +96,7 @@ def data_module(config: Path | None, name: str | None, options: Sequence[str]) -
     if not given:
         raise UsageError("give --config FILE or --data CLASS")
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
+    parser.add_subclass_arguments(ImageDataModule, "data", required=True)
     try:
         # jsonargparse 4.49 gave it another name
         instantiate = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
