@@ -107,6 +107,16 @@ class Classifier(LightningModule):
             module.eval()
         return self
 
+    def setup(self, stage: str) -> None:
+        """Refuses data with another number of classes, where the data module tells it.
+
+        Raises:
+            ValueError: it does, and they differ.
+        """
+        found = getattr(getattr(self.trainer, "datamodule", None), "num_classes", self.num_classes)
+        if found != self.num_classes:
+            raise ValueError(f"the data have {found} classes, the classifier has num_classes={self.num_classes}")
+
     def on_fit_start(self) -> None:
         """Warns of weights that training would destroy."""
         if self._folded:

@@ -88,6 +88,11 @@ def test_labels_of_another_width_or_task():
         Classifier(3).training_step(batch(torch.tensor([0, 1])), 0)
 
 
+def test_data_of_another_number_of_classes():
+    with pytest.raises(ValueError, match="the data have 6 classes, the classifier has num_classes=5"):
+        trainer(max_epochs=1).fit(Classifier(5), shapes())
+
+
 def test_groups_wrap_an_imagenet_network(tmp_path):
     path = tmp_path / "groups.json"
     path.write_text(json.dumps({"cat": [281, 282], "dog": [151]}))
