@@ -41,7 +41,13 @@ class CommandLine(LightningCLI):
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
         super().__init__(
-            LightningModule, LightningDataModule, subclass_mode_model=True, subclass_mode_data=True, args=args
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            # fit and predict may share a folder; what a run was made with is what it was called with last
+            save_config_kwargs={"overwrite": True},
+            args=args,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

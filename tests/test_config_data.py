@@ -100,6 +100,18 @@ def test_configuration_runs_on_a_miniature(name, tmp_path, monkeypatch):
     assert f"{callback.prefix}/positive_ratio" in cli.trainer.callback_metrics
 
 
+def test_two_commands_may_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.chdir(tmp_path)
+    import train
+
+    options = [*JOBS["shapes"][1](tmp_path), *SMALL, f"--trainer.default_root_dir={tmp_path / 'run'}"]
+    for command in ("fit", "validate", "validate"):
+        train.CommandLine([command, "--config", str(ROOT / "configs" / "shapes.yaml"), *options])
+    assert (tmp_path / "run" / "config.yaml").is_file()
+
+
 def test_print_config_shows_what_would_run(tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(ROOT / "configs" / "voc2012.yaml")]
     done = subprocess.run(
