@@ -42,6 +42,14 @@ def test_counts_and_sheets_of_a_configuration(zoo, tmp_path, capsys):
         assert Image.open(tmp_path / "out" / f"{split}.png").mode == "RGB"
 
 
+def test_broken_files_are_counted(zoo, tmp_path, capsys):
+    (zoo / "cat" / "b.png").write_bytes(b"no image")
+    options = ["--data.root", str(zoo), "--data.train_fraction", "0.5", "--out", str(tmp_path / "out")]
+    with pytest.warns(UserWarning, match="2 of 3 images used"):
+        assert main(["describe", "--data", "FolderDataModule", "--split", "val", *options]) == 0
+    assert "on loading, all splits: 2 of 3 images used; 1 unreadable: b.png" in capsys.readouterr().out
+
+
 def test_a_data_module_by_name_and_one_split(zoo, tmp_path, capsys):
     options = ["--data.root", str(zoo), "--data.train_fraction", "0"]
     command = [

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hedgeseg.data.batch import VOID, Sample, void_id
+from hedgeseg.data.report import LoadReport
 from hedgeseg.data.transforms import reseed
 
 Task = Literal["multilabel", "multiclass"]
@@ -129,6 +130,11 @@ class ImageSubset(LabelledImages):
         self.task = source.task
         self.source = source
         self.indices = list(indices)
+
+    @property
+    def report(self) -> LoadReport | None:
+        """What the source left out on loading, if it tells."""
+        return getattr(self.source, "report", None)
 
     def image(self, index: int) -> np.ndarray:
         """The source's image."""

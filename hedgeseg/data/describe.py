@@ -75,7 +75,8 @@ class Description:
             f"{name:<{width}}  {count:>7}  {self.boxes_of[name]:>7}  {self.pixels.masks_of[name]:>7}"
             for name, count in self.images_of.items()
         ]
-        return "\n".join([head, *[self.left_out] * bool(self.left_out), str(self.pixels), *table])
+        loading = [f"on loading, all splits: {self.left_out}"] if self.left_out else []
+        return "\n".join([head, *loading, str(self.pixels), *table])
 
 
 def describe(dataset: LabelledImages, name: str = "", limit: int | None = None) -> Description:
