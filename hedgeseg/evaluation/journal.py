@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a+", encoding="utf-8") as file:
             if first:
-                file.write(_line({"label": self.run.label, **self.run.settings}))
+                file.write(_line({"begun": time.time_ns(), "label": self.run.label, **self.run.settings}))
             elif self._path.read_bytes()[-1:] != b"\n":
                 file.write("\n")  # the end of a line that a kill cut off
             file.write(_line(asdict(record)))
@@ -86,14 +87,12 @@ def read_records(folder: Path, key: str) -> list[Record]:
 
 
 def read_runs(folder: Path) -> list[MethodRun]:
-    """The methods that a folder has journals of, by the time of their first line."""
+    """The methods that a folder has journals of, in the order in which they were begun."""
+    heads = [(path, entries[0]) for path in sorted(folder.glob("*.jsonl")) if (entries := _entries(path))]
     found: dict[str, MethodRun] = {}
-    for path in sorted(folder.glob("*.jsonl"), key=lambda p: (p.stat().st_ctime_ns, p.name)):
-        entries = _entries(path)
-        if entries:
-            head = dict(entries[0])
-            run = MethodRun(head.pop("label"), head.pop("method"), head)
-            found.setdefault(path.name.rsplit(".", 2)[0], run)
+    for path, head in sorted(heads, key=lambda entry: entry[1].get("begun", 0)):
+        settings = {name: value for name, value in head.items() if name not in ("begun", "label", "method")}
+        found.setdefault(path.name.rsplit(".", 2)[0], MethodRun(head["label"], head["method"], settings))
     return list(found.values())
 
 
