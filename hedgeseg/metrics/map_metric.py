@@ -15,7 +15,7 @@ from torchmetrics import Metric
 
 from hedgeseg.metrics.pairs import check_classes
 
-__all__ = ["MapMetric", "keep_apart", "ordinary_tensors", "warn_empty"]
+__all__ = ["LocalisationMetric", "MapMetric", "keep_apart", "ordinary_tensors", "warn_empty"]
 
 
 @contextmanager
@@ -124,3 +124,33 @@ class MapMetric(Metric):
         result[f"{headline}_maps"] = used.to(self.total.dtype)
         result[f"{headline}_skipped"] = (self.seen - used).to(self.total.dtype)
         return result
+
+
+class LocalisationMetric(MapMetric):
+    """Mean over (image, class) pairs of what a function says about a map and the object it should point at.
+
+    Subclasses replace `score`.
+    """
+
+    @staticmethod
+    def score(maps: Tensor, masks: Tensor, valid: Tensor | None = None) -> Mapping[str, Tensor]:
+        """The values of each pair, `(B,)` by name."""
+        raise NotImplementedError
+
+    def update(
+        self,
+        maps: Tensor,
+        masks: Tensor,
+        classes: Tensor | Sequence[int] | None = None,
+        valid: Tensor | None = None,
+    ) -> None:
+        """Add a batch of pairs.
+
+        Args:
+            maps: float `(B, h, w)` of any range.
+            masks: bool `(B, H, W)`.
+            classes: int `(B,)`; may be left out with `num_classes=None`.
+            valid: bool `(B, H, W)` or None; false pixels are ignored.
+        """
+        with ordinary_tensors():
+            self.add(self.score(maps, masks, valid), classes)

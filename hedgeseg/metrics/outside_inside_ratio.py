@@ -11,13 +11,12 @@ For maps with few positive pixels the inside mean of the positive variant comes 
 dominate the mean: there, trust `outside_inside_ratio_positive_of_means`.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from hedgeseg.metrics.map_metric import MapMetric, ordinary_tensors
+from hedgeseg.metrics.map_metric import LocalisationMetric
 from hedgeseg.metrics.pairs import Pairs, pair_up
 
 __all__ = ["OutsideInsideRatio", "min_max", "outside_inside_ratios"]
@@ -101,7 +100,7 @@ def _per_map(pairs: Pairs) -> dict[str, Tensor]:
     }
 
 
-class OutsideInsideRatio(MapMetric):
+class OutsideInsideRatio(LocalisationMetric):
     """Mean outside-inside ratio (Eq. 14) and its less contrast-bound variants; lower is better.
 
     `compute()` returns `outside_inside_ratio` (mean of ratios), `outside_inside_ratio_of_means`,
@@ -135,23 +134,7 @@ class OutsideInsideRatio(MapMetric):
         "inside_positive_mean",
     )
 
-    def update(
-        self,
-        maps: Tensor,
-        masks: Tensor,
-        classes: Tensor | Sequence[int] | None = None,
-        valid: Tensor | None = None,
-    ) -> None:
-        """Add a batch of pairs.
-
-        Args:
-            maps: float `(B, h, w)` of any range.
-            masks: bool `(B, H, W)`.
-            classes: int `(B,)`; may be left out with `num_classes=None`.
-            valid: bool `(B, H, W)` or None; false pixels are ignored.
-        """
-        with ordinary_tensors():
-            self.add(outside_inside_ratios(maps, masks, valid), classes)
+    score = staticmethod(outside_inside_ratios)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the keys listed in the class's docstring as float tensors."""

@@ -15,13 +15,12 @@ torchmetrics' BinaryAveragePrecision would send maps outside [0, 1] through a si
 rank invariance; neither happens here.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from hedgeseg.metrics.map_metric import MapMetric, ordinary_tensors
+from hedgeseg.metrics.map_metric import LocalisationMetric
 from hedgeseg.metrics.outside_inside_ratio import min_max
 from hedgeseg.metrics.pairs import Pairs, pair_up
 
@@ -82,7 +81,7 @@ def _per_map(pairs: Pairs) -> dict[str, Tensor]:
     }
 
 
-class PixelAveragePrecision(MapMetric):
+class PixelAveragePrecision(LocalisationMetric):
     """Mean over maps of the pixel average precision.
 
     `compute()` returns `pixel_average_precision` (foreground, mean over maps), `pixel_average_precision_two_channel`,
@@ -105,20 +104,4 @@ class PixelAveragePrecision(MapMetric):
     higher_is_better = True
     value_names: ClassVar[tuple[str, ...]] = ("pixel_average_precision", "pixel_average_precision_two_channel")
 
-    def update(
-        self,
-        maps: Tensor,
-        masks: Tensor,
-        classes: Tensor | Sequence[int] | None = None,
-        valid: Tensor | None = None,
-    ) -> None:
-        """Add a batch of pairs.
-
-        Args:
-            maps: float `(B, h, w)` of any range.
-            masks: bool `(B, H, W)`.
-            classes: int `(B,)`; may be left out with `num_classes=None`.
-            valid: bool `(B, H, W)` or None; false pixels are ignored.
-        """
-        with ordinary_tensors():
-            self.add(pixel_average_precisions(maps, masks, valid), classes)
+    score = staticmethod(pixel_average_precisions)

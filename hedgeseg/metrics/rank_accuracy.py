@@ -5,13 +5,12 @@ beside the outside-inside ratio, which depends on contrast. A map that says noth
 image.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from hedgeseg.metrics.map_metric import MapMetric, ordinary_tensors
+from hedgeseg.metrics.map_metric import LocalisationMetric
 from hedgeseg.metrics.pairs import Pairs, pair_up
 
 __all__ = ["RankAccuracy", "rank_accuracies"]
@@ -49,7 +48,11 @@ def _per_map(pairs: Pairs) -> Tensor:
     return (hits / size[:, 0]).masked_fill(pairs.trivial, torch.nan)
 
 
-class RankAccuracy(MapMetric):
+def _scores(maps: Tensor, masks: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
+    return {"rank_accuracy": rank_accuracies(maps, masks, valid)}
+
+
+class RankAccuracy(LocalisationMetric):
     """Mean relevance rank accuracy over maps.
 
     `compute()` returns `rank_accuracy` (mean over maps), `rank_accuracy_maps`, `rank_accuracy_skipped` (empty and full
@@ -71,20 +74,4 @@ class RankAccuracy(MapMetric):
     higher_is_better = True
     value_names: ClassVar[tuple[str, ...]] = ("rank_accuracy",)
 
-    def update(
-        self,
-        maps: Tensor,
-        masks: Tensor,
-        classes: Tensor | Sequence[int] | None = None,
-        valid: Tensor | None = None,
-    ) -> None:
-        """Add a batch of pairs.
-
-        Args:
-            maps: float `(B, h, w)` of any range.
-            masks: bool `(B, H, W)`.
-            classes: int `(B,)`; may be left out with `num_classes=None`.
-            valid: bool `(B, H, W)` or None; false pixels are ignored.
-        """
-        with ordinary_tensors():
-            self.add({"rank_accuracy": rank_accuracies(maps, masks, valid)}, classes)
+    score = staticmethod(_scores)
