@@ -50,7 +50,7 @@ class PseudoMasked(ImageSubset):
             named = ", ".join(source.ids[i] for i in without[:_NAMED]) + (" ..." if len(without) > _NAMED else "")
             raise FileNotFoundError(
                 f"{len(without)} of {len(source)} images have no mask in {self.folder}: {named}. Run `train.py "
-                "predict` again for what is missing, predict the same images that are learnt from, or give missing='skip'"
+                "predict` again for what is missing, predict the images that are learnt from, or give missing='skip'"
             )
         left = set(without)
         super().__init__(source, [i for i in range(len(source)) if i not in left], transform, random)
