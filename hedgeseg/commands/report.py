@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--title", default="Seeds", help="heading of the page")
     parser.add_argument("--worst", type=int, default=12, help="how many suspicious images to show")
     parser.add_argument("--no-detection", action="store_true", help="leave out detection mAP, which takes longest")
+    parser.add_argument("--no-crf", action="store_true", help="leave out what a CRF says of each mask")
     parser.set_defaults(run=run)
 
 
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         title=arguments.title,
         worst=arguments.worst,
         detection=not arguments.no_detection,
+        crf=not arguments.no_crf,
     )
     print(written)
     return 0

@@ -67,15 +67,20 @@ class Manifest:
 
     def failures(self) -> dict[str, str]:
         """Why images failed, by id, without those that have a seed by now."""
-        root = self.folder / FAILURES
-        if not root.is_dir():
-            return {}
-        found = {}
-        for identifier in identifiers(root, ".json"):
-            if not self.is_done(identifier):
-                record = json.loads(file_in(root, identifier, ".json").read_text(encoding="utf-8"))
-                found[identifier] = str(record["reason"])
-        return found
+        return failures_in(self.folder)
+
+
+def failures_in(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Why images of a folder have no seed, by id; empty for a folder without failures."""
+    root = Path(folder) / FAILURES
+    if not root.is_dir():
+        return {}
+    found = {}
+    for identifier in identifiers(root, ".json"):
+        if not has_seed(folder, identifier):
+            record = json.loads(file_in(root, identifier, ".json").read_text(encoding="utf-8"))
+            found[identifier] = str(record["reason"])
+    return found
 
 
 def open_folder(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> Manifest:

@@ -24,6 +24,7 @@ from torch import Tensor
 from hedgeseg.seeds.agreement import Suspicion, suspicion
 from hedgeseg.seeds.formats import has_seed, read_seed
 from hedgeseg.seeds.formats.files import replacing
+from hedgeseg.seeds.manifest import failures_in
 from hedgeseg.seeds.score import MaskedImages, SeedScore
 from hedgeseg.seeds.seed import Seed
 from hedgeseg.seeds.table import COLUMNS
@@ -52,6 +53,7 @@ def write_report(
     title: str = "Seeds",
     worst: int = 12,
     detection: bool = True,
+    crf: bool = True,
 ) -> Path:
     """Write the report of a folder of seeds; returns the path.
 
@@ -62,6 +64,7 @@ def write_report(
         title: heading of the page.
         worst: how many suspicious images are shown.
         detection: also compute detection mAP.
+        crf: also ask a CRF, at a small size, how far each mask follows its picture's edges.
 
     Raises:
         ValueError: the folder holds no seed of this data set.
@@ -74,7 +77,7 @@ def write_report(
             missing += 1
             continue
         seed = read_seed(folder, identifier)
-        judged = suspicion(seed)
+        judged = suspicion(seed, dataset.image(index) if crf else None)
         suspects.append((-judged.total, index, judged))
         truth = dataset.mask(index)
         if truth is not None:
@@ -86,6 +89,9 @@ def write_report(
         scores = score.compute()
         curve = {name: values for name, values in score.curve.compute().items() if values.ndim == 1}
         parts += [_headline(scores), _picture(curve_picture(curve)), _classes(scores)]
+    failed = failures_in(folder)
+    if failed:
+        parts.append("<h2>Images that failed</h2>" + _table(["image", "why"], [list(row) for row in failed.items()]))
     parts.append(_outline([judged for _, _, judged in suspects]))
     if worst > 0:
         parts.append(_picture(_sheet(folder, dataset, sorted(suspects)[:worst])))
@@ -169,6 +175,9 @@ def _outline(judged: list[Suspicion]) -> str:
         "doubt": "doubt inside the foreground",
         "extreme": "implausible area",
         "unsure": "share of 255",
+        "flip": "disagreement with the mirrored image",
+        "scale": "disagreement between scales",
+        "crf": "disagreement with a CRF of the mask",
     }
     rows = [[text, _number(float(np.mean([getattr(one, name) for one in judged])))] for name, text in names.items()]
     return "<h2>Without true masks</h2>" + _table(["", "mean over images"], rows) + "<h2>Most suspicious first</h2>"

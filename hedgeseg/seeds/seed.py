@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +30,7 @@ class Seed:
         classes: int64 (K,), class indices without background, each once; K may be 0.
         mask: uint8 (H, W); 0 background, `class + 1`, 255 ignore.
         confidence: float32 (H, W) in [0, 1] or None: margin of the chosen label over the runner-up.
+        estimates: quality in [0, 1], told without a true mask, by name, as `hedgeseg.seeds.agreement` has them.
 
     Raises:
         ValueError: shapes that do not fit each other, a score outside [0, 1], or a mask value that is no label of
@@ -40,6 +41,7 @@ class Seed:
     classes: Tensor
     mask: Tensor
     confidence: Tensor | None = None
+    estimates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hedgeseg.seeds import Seed
-from hedgeseg.seeds.agreement import mask_agreement, suspicion
+from hedgeseg.seeds.agreement import crf_agreement, mask_agreement, suspicion
 
 
 def mask(*boxes, size=(20, 20)):
@@ -47,3 +47,23 @@ def test_what_makes_a_seed_suspicious():
 
 def test_nothing_is_expected_of_an_image_without_labels():
     assert suspicion(seed(mask(), [])).total == 0
+
+
+def test_a_mask_on_the_edges_of_its_picture_survives_a_crf():
+    picture = torch.full((40, 40, 3), 30, dtype=torch.uint8)
+    picture[10:30, 10:30] = 220
+    right = mask((1, 10, 10, 30, 30), size=(40, 40))
+    beside = mask((1, 0, 22, 24, 40), size=(40, 40))
+    assert crf_agreement(seed(right, [0]), picture) > 0.95
+    assert crf_agreement(seed(beside, [0]), picture) < 0.7
+    assert crf_agreement(seed(mask(size=(40, 40)), [0]), picture) == 1
+    assert suspicion(seed(beside, [0]), picture).crf > suspicion(seed(right, [0]), picture).crf
+    with pytest.raises(ValueError, match="the seed's size"):
+        crf_agreement(seed(right, [0]), picture[:10])
+
+
+def test_estimates_of_the_generator_are_part_of_the_suspicion():
+    labels = mask((4, 5, 5, 15, 15))
+    shaky = Seed(torch.zeros(1, 20, 20), [3], labels, torch.ones(20, 20), {"flip": 0.25, "scale": 0.5})
+    judged = suspicion(shaky)
+    assert (judged.flip, judged.scale, judged.total) == (0.75, 0.5, 1.25)

@@ -187,3 +187,25 @@ def test_a_photograph_that_may_not_be_written_to_is_a_picture(model, recwarn):
 def test_an_image_normalised_with_other_values_is_not_shown_to_a_refiner(model):
     with pytest.raises(ValueError, match="mean and std"):
         SeedGenerator(method=blobs, refine="guided")(model, 200 + ramp_image(), [1])
+
+
+def test_views_that_agree_are_told_from_views_that_do_not(model):
+    def wandering(model, images, targets):
+        """Follows the image to its mirror copy, but lights up another place at another size."""
+        maps = blobs(model, images, targets)
+        return maps if images.shape[-2] == 32 else maps.roll(images.shape[-1] // 2, -1)
+
+    def blind(model, images, targets):
+        """Lights up the left whatever the image shows."""
+        maps = torch.zeros(len(images), len(targets[0]), *images.shape[-2:])
+        maps[..., : images.shape[-1] // 4] = 1.0
+        return maps
+
+    steady = SeedGenerator(method=blobs, scales=(1.0, 2.0), flip=True, smoothing=0)(model, ramp_image(), [1])
+    assert steady.estimates["flip"] == 1
+    assert steady.estimates["scale"] > 0.8
+    moved = SeedGenerator(method=wandering, scales=(1.0, 2.0), flip=True, smoothing=0)(model, ramp_image(), [1])
+    assert moved.estimates["flip"] > 0.8
+    assert moved.estimates["scale"] == 0
+    assert SeedGenerator(method=blind, flip=True, smoothing=0)(model, ramp_image(), [1]).estimates == {"flip": 0}
+    assert SeedGenerator(method=blobs)(model, ramp_image(), [1]).estimates == {}

@@ -1,10 +1,12 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from hedgeseg.seeds import Seed, write_seed
+from hedgeseg.seeds import Seed, read_seed, write_seed
+from hedgeseg.seeds.manifest import open_folder
 from hedgeseg.seeds.report import seed_panels, write_report
 
 
@@ -48,6 +50,18 @@ def test_without_true_masks_it_says_what_it_can(folder, tmp_path):
     page = write_report(tmp_path / "report.html", folder, Unmasked()).read_text()
     assert "Without true masks" in page
     assert "mIoU" not in page
+
+
+def test_failures_and_disagreements_are_told(folder, tmp_path):
+    open_folder(tmp_path / "made", {}).record_failure("none", ValueError("out of luck"))
+    for name in ("good", "bad"):
+        write_seed(tmp_path / "made", name, replace(read_seed(folder, name), estimates={"flip": 0.25}))
+    page = write_report(tmp_path / "report.html", tmp_path / "made", Images()).read_text()
+    assert "ValueError: out of luck" in page
+    for row in ("mirrored image", "between scales", "CRF"):
+        assert row in page
+    assert "<td>disagreement with the mirrored image</td><td>0.750</td>" in page
+    assert "CRF of the mask</td><td>0.000" in write_report(tmp_path / "r.html", folder, Images(), crf=False).read_text()
 
 
 def test_panels_show_the_true_mask_where_there_is_one():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from hedgeseg.seeds.formats.palette import read_mask, write_mask
 from hedgeseg.seeds.seed import Seed
 
 Precision = Literal["float32", "float16"]
+
+ESTIMATE = "estimate."
+"""What the names of the estimates' arrays begin with."""
 
 
 def write_seed(
@@ -35,15 +38,16 @@ def write_seed(
     """
     if precision not in ("float32", "float16"):
         raise ValueError(f"precision must be float32 or float16, got {precision!r}")
-    arrays = {
+    arrays: dict[str, Any] = {
         "scores": seed.scores.numpy().astype(precision, copy=False),
         "classes": seed.classes.numpy(),
     }
     if seed.confidence is not None:
         arrays["confidence"] = seed.confidence.numpy().astype(precision, copy=False)
+    arrays.update({f"{ESTIMATE}{name}": np.float32(value) for name, value in sorted(seed.estimates.items())})
     path = file_in(folder, identifier, ".npz")
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(stream, **arrays)
     return path, write_mask(folder, identifier, seed.mask)
 
 
@@ -63,6 +67,9 @@ def read_seed(folder: str | os.PathLike[str], identifier: str) -> Seed:
             raise ValueError(f"{path} holds {stored.files}, not {sorted(missing)}: it was not written by hedgeseg")
         scores, classes = stored["scores"], stored["classes"]
         confidence = stored["confidence"] if "confidence" in stored.files else None
+        estimates = {
+            name.removeprefix(ESTIMATE): float(stored[name]) for name in stored.files if name.startswith(ESTIMATE)
+        }
     mask = read_mask(folder, identifier)
     try:
         return Seed(
@@ -70,6 +77,7 @@ def read_seed(folder: str | os.PathLike[str], identifier: str) -> Seed:
             torch.from_numpy(classes),
             torch.from_numpy(mask),
             None if confidence is None else torch.from_numpy(confidence),
+            estimates,
         )
     except ValueError as error:
         raise ValueError(f"{path} and its mask do not make a seed: {error}") from error

@@ -122,3 +122,9 @@ def test_missing_files_are_named(tmp_path):
         read_seed(tmp_path, "nobody")
     with pytest.raises(FileNotFoundError, match="no folder"):
         identifiers(tmp_path / "nowhere", ".png")
+
+
+def test_estimates_come_back(tmp_path):
+    seed = Seed(torch.zeros(1, 4, 6), [0], torch.zeros(4, 6), estimates={"flip": 0.5, "scale": 0.25})
+    write_seed(tmp_path, "a", seed)
+    assert read_seed(tmp_path, "a").estimates == {"flip": 0.5, "scale": 0.25}
