@@ -45,6 +45,9 @@ TIMM = (
 )  # fmt: skip
 
 
+FIXED_SIZE = {"inception_v3": 299, "maxvit_t": 224, "vit_b_32": 224, "vit_tiny_patch16_224": 224, "mixer_s32_224": 224}
+
+
 def networks() -> Iterator[tuple[str, str, nn.Module]]:
     """Library, name and network, one at a time."""
     for name in TORCHVISION:
@@ -92,7 +95,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     lines = ["| library | network | layer | an image alone against in a batch, relative |", "|---|---|---|---|"]
     for library, name, network in tqdm(networks(), total=len(TORCHVISION) + len(TIMM)):
-        size = 299 if "inception_v3" in name else arguments.size
+        size = FIXED_SIZE.get(name, arguments.size)
         seen(network, size, generator)
         line = verdict(network, torch.randn(2, 3, size, size, generator=generator))
         lines.append(f"| {library} | {name} | {line if ' | ' in line else line + ' | -'} |")

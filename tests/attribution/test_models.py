@@ -248,3 +248,26 @@ def test_degenerate_inputs_give_finite_maps(net, case, dtype):
         images = images[:, :, :2, :2]
     result = attribute(net.to(dtype), images.to(dtype), [[0, 1], [2, 3]], gamma=1.5)
     assert torch.isfinite(result.maps).all()
+
+
+def test_a_scale_and_shift_in_one_operation():
+    class Shifted(nn.Module):
+        def __init__(self, fused):
+            super().__init__()
+            self.fused, self.first, self.second, self.fc = (
+                fused,
+                nn.Conv2d(3, 4, 3),
+                nn.Conv2d(4, 4, 3),
+                nn.Linear(4, 2),
+            )
+            self.scale, self.shift = nn.Parameter(torch.rand(4, 1, 1)), nn.Parameter(torch.randn(4, 1, 1))
+
+        def forward(self, x):
+            x = self.first(x)
+            x = torch.addcmul(self.shift, self.scale, x) if self.fused else self.shift + self.scale * x
+            return self.fc(self.second(x.relu()).relu().mean((2, 3)))
+
+    torch.manual_seed(0)
+    fused, plain, images = Shifted(True), Shifted(False), torch.randn(2, 3, 9, 9)
+    plain.load_state_dict(fused.state_dict())
+    torch.testing.assert_close(attribute(fused, images, [0, 1]).maps, attribute(plain, images, [0, 1]).maps)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.aliasing import view_write
 from hedgeseg.attribution.branches import is_pointwise_of
+from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.sweep import Relevance, Rule
@@ -251,6 +252,20 @@ def _is_pointwise(op: Op) -> bool:
     return op.packet in ACTIVATIONS | POINTWISE | COPIES | SUMS | PRODUCTS | QUOTIENTS
 
 
+def scaled_and_shifted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """``addcmul`` and ``addcdiv`` of one value with constants: to that value.
+
+    Raises:
+        UnsupportedOpError: If several operands depend on the image.
+    """
+    if len(op.inputs) > 1:
+        raise UnsupportedOpError(
+            f"{op.name} in module {op.module!r} combines {len(op.inputs)} tensors that depend on the image; write it "
+            "as a sum and a product, which have rules"
+        )
+    return [(op.inputs[0], sum_to(single(relevance), op.inputs[0]))]
+
+
 def sum_rule(share: Callable[[Op, Tensor], Relevance]) -> Callable[[Op, Sequence[Tensor | None]], Relevance]:
     """A rule for sums: constants take nothing, a broadcast operand neither; `share` decides between two equals."""
 
@@ -286,6 +301,7 @@ def structural_rules() -> dict[Any, Rule]:
         (AVERAGES, Rule(average, keep_inputs)),
         (MAXIMA, Rule(winner, keep_outputs)),
         (PRODUCTS | QUOTIENTS, Rule(signal_of_product)),
+        ({aten.addcmul, aten.addcmul_, aten.addcdiv, aten.addcdiv_}, Rule(scaled_and_shifted)),
     ):
         table.update(dict.fromkeys(packets, rule))
     table[aten.logsumexp] = Rule(smooth_winner, keep_inputs)
