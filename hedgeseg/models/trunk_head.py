@@ -91,7 +91,9 @@ def trunk_stages(classifier: nn.Module) -> list[nn.Module]:
 
 def _levels(stages: list[nn.Module]) -> tuple[list[int], list[int]]:
     """Where to cut the stages: after the last one of each size; and the channels there. Told by a small trial run."""
-    cuts, channels, side = [], [], 0
+    cuts: list[int] = []
+    channels: list[int] = []
+    side = 0
     was_training = [stage.training for stage in stages]
     x = torch.zeros(1, 3, 97, 97)
     with torch.no_grad():
