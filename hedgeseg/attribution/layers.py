@@ -135,7 +135,7 @@ def find_last_map(recording: Recording) -> tuple[str, Value]:
     reads_whole = [op for op in tail if op.inputs[0].positions > 1]
     for step in (collapses or flattens or reads_whole)[-1:]:
         value = step.inputs[0]
-        while value.producer is not None and _hands_on_a_map(value, step):
+        while value.producer is not None and _hands_on_a_map(value, step, len(recording.tape.images.shape)):
             value = value.producer.inputs[0]
         name = name_of(recording.tape, value)
         if len(value.shape) < min(4, len(recording.tape.images.shape)):
@@ -161,15 +161,18 @@ def name_of(tape: Tape, value: Value) -> str:
     return f"{op.name}:{[o for o in tape.ops if o.name == op.name].index(op)}"
 
 
-def _hands_on_a_map(value: Value, step: Op) -> bool:
-    """Whether the map is to be looked for further back: behind a pooling, a copy or a flattening of its positions."""
+def _hands_on_a_map(value: Value, step: Op, dimensions: int) -> bool:
+    """Whether the map is to be looked for further back: behind a pooling, a copy or a flattening of its positions.
+
+    A view that has as many dimensions as the images is a map already.
+    """
     op = value.producer
     assert op is not None
     if step.packet in VIEWS and op.packet in AVERAGES:
         return True
-    if op.packet in VIEWS and len(value.shape) >= len(op.inputs[0].shape):
+    if op.packet in VIEWS and len(value.shape) == dimensions:
         return False
-    return op.packet in VIEWS | COPIES and op.inputs[0].positions > 1 and len(op.inputs[0].shape) <= 5
+    return op.packet in VIEWS | COPIES and op.inputs[0].positions > 1
 
 
 def _vector_tail(value: Value) -> list[Op]:
