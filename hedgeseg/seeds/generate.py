@@ -1,8 +1,8 @@
 """SeedGenerator: from an image and its labels to scores per class and a pseudo-mask.
 
 The path of every map: attribution of all classes at once, positive part, smoothing scaled to the image, the views of
-all scales and flips merged, each class divided by its maximum, methods fused, background placed, optionally refined,
-argmax.
+all scales and flips merged, each class divided by its maximum, methods fused, optionally spread over what the network
+sees alike, background placed, optionally refined, argmax.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from hedgeseg.seeds.picture import picture_for
 from hedgeseg.seeds.refine import Refine, as_refiner, refined
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.smoothing import smooth
+from hedgeseg.seeds.spread import Affinity, affinity
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
 
 Looks = list[list[Tensor]]
@@ -73,6 +74,7 @@ class SeedGenerator:
         merge: how views are merged: `"sum"`, `"max"` or `"mean"`.
         fuse: how several methods are fused: `"product"`, `"max"` or `"mean"`.
         smoothing: sigma of the Gaussian as a fraction of the long side of the image; 0 turns it off.
+        spread: give every place the mean score of the places whose features the network sees alike.
         refine_side: longest side in pixels at which a refiner works; of larger seeds it sees a smaller copy.
         mean: per channel, what the image was normalised with; used to show the refiner a picture.
         std: see `mean`.
@@ -94,6 +96,7 @@ class SeedGenerator:
         merge: Merge = "sum",
         fuse: Fusion = "product",
         smoothing: float = 0.02,
+        spread: bool = False,
         refine_side: int = 1024,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -118,6 +121,7 @@ class SeedGenerator:
         self.merge = merge
         self.fuse = fuse
         self.smoothing = smoothing
+        self.spread = spread
         self.refine_side = refine_side
         self.mean = tuple(mean)
         self.std = tuple(std)
@@ -151,14 +155,15 @@ class SeedGenerator:
             blank = torch.zeros(size)
             return Seed(torch.zeros(0, *size), indices, blank.to(torch.uint8), torch.ones(size))
         looks = self._looks(model, image, indices.tolist())
-        scores = self._scores(looks, size)
+        alike = self._alike(model, image)
+        scores = self._scores(looks, size, alike)
         levels = [calibrate(scores, level) for level in self.background.levels(scores)]
         if self.refiner is not None:
             shown = picture_for(picture, image, size, self.mean, self.std)
             levels = [refined(self.refiner, shown, probabilities, self.refine_side) for probabilities in levels]
             # The lower level of a band keeps more of the object; its posterior is the score of a refined seed.
             scores = levels[0][1:].clamp(0, 1)
-        estimates = self._estimates(looks, size)
+        estimates = self._estimates(looks, size, alike)
         return Seed(scores, indices, cut(levels, indices), margin(levels[0]), estimates)
 
     def config(self) -> dict[str, Any]:
@@ -172,6 +177,7 @@ class SeedGenerator:
             "merge": self.merge,
             "fuse": self.fuse,
             "smoothing": self.smoothing,
+            "spread": self.spread,
             "refine_side": self.refine_side,
             "mean": list(self.mean),
             "std": list(self.std),
@@ -192,7 +198,7 @@ class SeedGenerator:
         """
         image = one_image(image)
         size = size or (int(image.shape[-2]), int(image.shape[-1]))
-        return self._scores(self._looks(model, image, list(classes)), size)
+        return self._scores(self._looks(model, image, list(classes)), size, self._alike(model, image))
 
     def _looks(self, model: nn.Module, image: Tensor, classes: list[int]) -> Looks:
         """Smoothed positive maps (N, K, h, w) of every scale, by source; the mirrored image second, turned back."""
@@ -203,17 +209,26 @@ class SeedGenerator:
                 found.append(unflip(smooth(positive, self.smoothing)))
         return looks
 
-    def _scores(self, looks: Looks, size: tuple[int, int]) -> Tensor:
-        merged = (merge([resize(look, size) for look in found], self.merge) for found in looks)
-        return fuse([normalise(maps) for maps in merged], self.fuse)
+    def _alike(self, model: nn.Module, image: Tensor) -> Affinity | None:
+        """What the network sees alike at the largest scale."""
+        if not self.spread:
+            return None
+        *_, largest = views(image, (max(self.scales),), flip=False)
+        return affinity(model, largest[0])
 
-    def _estimates(self, looks: Looks, size: tuple[int, int]) -> dict[str, float]:
+    def _scores(self, looks: Looks, size: tuple[int, int], alike: Affinity | None) -> Tensor:
+        grid = size if alike is None else alike.size
+        merged = (merge([resize(look, grid) for look in found], self.merge) for found in looks)
+        scores = fuse([normalise(maps) for maps in merged], self.fuse)
+        return scores if alike is None else normalise(resize(alike.spread(scores), size))
+
+    def _estimates(self, looks: Looks, size: tuple[int, int], alike: Affinity | None) -> dict[str, float]:
         """Do mirrored copies and scales, each on its own, lead to the same mask? On a small copy: it is an estimate."""
         small = min(1.0, ESTIMATE_SIDE / max(size))
         size = (max(1, round(size[0] * small)), max(1, round(size[1] * small)))
 
         def mask(part: Looks) -> Tensor:
-            scores = self._scores(part, size)
+            scores = self._scores(part, size, alike)
             return cut([calibrate(scores, self.background.levels(scores)[0])], torch.arange(len(scores)))
 
         found = {}

@@ -1,0 +1,117 @@
+"""Scores spread over what the network sees alike: a map's peak says where the class is, likeness how far it goes.
+
+Every place takes the mean score of all places, weighted by how like their features are: `x'_j = sum_i a_ij x_i /
+sum_i a_ij`, `a_ij = max(0, cos(f_i, f_j))^power`, with `f` the classifier's own maps at a stride of 8 and 16, each
+centred over the image and scaled to unit length. Nothing is trained. The idea of refining class maps by the likeness
+of a network's own features is that of SEAM's pixel correlation module (Wang et al. 2020, section 3.3), which learns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hedgeseg.seeds.fusion import normalise
+from hedgeseg.seeds.multiscale import resize, scaled_size
+
+STRIDES = (8, 16)
+LARGEST = 481
+"""Longest side in pixels of the image whose features are compared: likeness of all with all grows with side^4."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affinity:
+    """How like the places of an image are to the network.
+
+    Attributes:
+        weights: float (h w, h w), rows summing to one.
+        size: (h, w), the grid of places.
+    """
+
+    weights: Tensor
+    size: tuple[int, int]
+
+    def spread(self, scores: Tensor) -> Tensor:
+        """Scores (K, h, w) averaged over what is alike, each class divided by its maximum."""
+        return normalise((scores.flatten(1) @ self.weights.T).view(scores.shape))
+
+
+@torch.no_grad()
+def affinity(model: nn.Module, image: Tensor, power: float = 2.0) -> Affinity:
+    """Compare all places of an image with all.
+
+    Args:
+        model: looked at in evaluation mode, and left as it was.
+        image: float (C, H, W), as the model takes it; reduced if a side exceeds `LARGEST`.
+        power: larger trusts only what is most alike.
+
+    Raises:
+        ValueError: the network has no map at a stride of 8 or 16.
+    """
+    long = max(image.shape[-2:])
+    if long > LARGEST:
+        size = scaled_size((int(image.shape[-2]), int(image.shape[-1])), LARGEST / long)
+        image = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+    maps = stride_maps(model, image[None])
+    height, width = max((found.shape[-2:] for found in maps), key=lambda size: size[0] * size[1])
+    parts = []
+    for found in maps:
+        features = resize(found[0].float(), (height, width)).flatten(1)
+        parts.append(F.normalize(features - features.mean(1, keepdim=True), dim=0))
+    joined = torch.cat(parts) / len(parts) ** 0.5
+    alike = (joined.T @ joined).clamp(min=0) ** power
+    return Affinity(alike / alike.sum(1, keepdim=True).clamp(min=1e-12), (height, width))
+
+
+def stride_maps(model: nn.Module, images: Tensor) -> list[Tensor]:
+    """The last map of a stage at a stride of 8, and at 16, of a batch (N, C, H, W).
+
+    A stage's output is the last of its size among the modules nearest to the root: not the inside of a block.
+
+    Raises:
+        ValueError: the network has neither.
+    """
+    found: dict[int, tuple[int, Tensor]] = {}
+    with _watched(model, images, found):
+        model(images)
+    if not found:
+        raise ValueError(
+            f"{type(model).__name__} has no map at a stride of {STRIDES[0]} or {STRIDES[1]} to spread scores by; "
+            "give spread=False"
+        )
+    return [found[stride][1] for stride in sorted(found)]
+
+
+@contextmanager
+def _watched(model: nn.Module, images: Tensor, found: dict[int, tuple[int, Tensor]]) -> Iterator[None]:
+    """Evaluation mode and hooks, undone at the end: every module that gives a map of a wanted stride reports it."""
+    modes = {module: module.training for module in model.modules()}
+    hooks = []
+    for name, module in model.named_modules():
+        depth = name.count(".") if name else -1
+
+        def report(module: nn.Module, inputs: object, output: object, depth: int = depth) -> None:
+            if not isinstance(output, Tensor) or output.ndim != 4:
+                return
+            for stride in STRIDES:
+                fits = all(
+                    0.75 < side / (stride * small) < 1.35  # a side that does not divide, and what padding takes
+                    for side, small in zip(images.shape[-2:], output.shape[-2:], strict=True)
+                )
+                if fits and (stride not in found or depth <= found[stride][0]):
+                    found[stride] = (depth, output.detach())
+
+        hooks.append(module.register_forward_hook(report))
+    try:
+        model.eval()
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,89 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from hedgeseg.seeds import SeedGenerator
+from hedgeseg.seeds.spread import affinity, stride_maps
+
+
+class Strided(nn.Module):
+    """Colours averaged over 8 and 16 pixels, then logits: what is of one colour is alike."""
+
+    def __init__(self):
+        super().__init__()
+        self.eighth = nn.AvgPool2d(8)
+        self.sixteenth = nn.AvgPool2d(2)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+
+    def forward(self, images):
+        return self.head(self.sixteenth(self.eighth(images)))
+
+
+def halves():
+    image = torch.zeros(3, 64, 64)
+    image[0, :, :32], image[1, :, 32:] = 1, 1
+    return image
+
+
+def corner(model, images, targets):
+    """A map that has found a corner of the left half."""
+    maps = torch.zeros(len(images), len(targets[0]), 64, 64)
+    maps[:, :, :16, :16] = 1
+    return maps
+
+
+def test_scores_go_as_far_as_the_likeness_and_no_further():
+    seed = SeedGenerator(method=corner, spread=True, smoothing=0)(Strided(), halves(), [1])
+    assert (seed.mask[:, :28] == 2).all()
+    assert (seed.mask[:, 36:] == 0).all()
+    alone = SeedGenerator(method=corner, smoothing=0)(Strided(), halves(), [1])
+    assert (alone.mask == 2).sum() == 16 * 16
+
+
+def test_likeness_is_an_average():
+    torch.manual_seed(0)
+    alike = affinity(Strided(), torch.randn(3, 64, 96))
+    assert alike.size == (8, 12)
+    assert alike.weights.min() >= 0
+    torch.testing.assert_close(alike.weights.sum(1), torch.ones(96))
+    assert alike.spread(torch.rand(2, 8, 12)).amax((1, 2)).tolist() == [1, 1]
+    assert affinity(Strided(), torch.randn(3, 2000, 100)).size[0] <= 61
+
+
+@pytest.mark.parametrize(
+    ("arch", "side", "names"),
+    [
+        ("mobilenet_v2", 97, ("features.6", "features.13")),
+        ("resnet18", 96, ("layer2", "layer3")),
+        ("squeezenet1_0", 99, ("features.10", "features.12")),
+        ("densenet121", 96, ("features.denseblock2", "features.denseblock3")),
+    ],
+)
+def test_the_maps_are_the_outputs_of_stages(arch, side, names):
+    model = torchvision.models.get_model(arch, weights=None).eval()
+    images = torch.randn(1, 3, side, side)
+    outputs = {}
+    for name in names:
+        model.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: outputs.update({name: o}))
+    with torch.no_grad():
+        maps = stride_maps(model, images)
+    assert [m.shape for m in maps] == [outputs[name].shape for name in names]
+    for found, name in zip(maps, names, strict=True):
+        torch.testing.assert_close(found, outputs[name])
+
+
+def test_the_model_is_left_as_it_was():
+    model = torchvision.models.mobilenet_v2(weights=None)
+    model.features[3].eval()
+    modes = [module.training for module in model.modules()]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    affinity(model, torch.randn(3, 97, 97))
+    assert modes == [module.training for module in model.modules()]
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_network_without_such_maps_is_named():
+    with pytest.raises(ValueError, match=r"Sequential has no map at a stride of 8 or 16.*spread=False"):
+        affinity(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), torch.randn(3, 64, 64))
