@@ -1,0 +1,344 @@
+"""What each step from maps to masks brings and costs, on photographs with masks: one command, one folder of evidence.
+
+    uv run benchmarks/seed_chains.py --root DIR --arch mobilenet_v2 --weights FILE --groups FILE --out runs/chains \
+        --maps "hedge gamma=2.0@289,353,417" grad_cam@289,353,417 rsp@289,353,417 --fuse "rsp*grad_cam"
+
+DIR is a folder in COCO format. Explained are the labelled classes that the network knows, as someone without masks
+would do it; pixels of other classes count as background. Maps of all sizes, mirrored copies included, are made once and
+kept (`maps/`), so that a second run with other steps is cheap.
+
+The images are dealt into two halves. Every background level is chosen on the first half and every number reported on
+the second, with 95 % bootstrap intervals over images, and the paired difference to the best row of `--against`. Masks
+are scored at `--side` pixels (a dense CRF's widths are in pixels: at full size it acts more locally).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from hedgeseg import attribute
+from hedgeseg.data.coco import CocoFolder
+from hedgeseg.data.dataset import ImageSubset
+from hedgeseg.data.transforms import eval_transform
+from hedgeseg.evaluation.method_run import MethodRun
+from hedgeseg.evaluation.seed_quality import compare_miou, miou_interval
+from hedgeseg.models import Classifier, read_groups
+from hedgeseg.seeds.background import calibrate
+from hedgeseg.seeds.confusion import confusion_counts, iou_parts
+from hedgeseg.seeds.fusion import fuse, normalise
+from hedgeseg.seeds.multiscale import resize
+from hedgeseg.seeds.refine import REFINERS
+from hedgeseg.seeds.refine.crf import DenseCRF
+from hedgeseg.seeds.smoothing import smooth
+from hedgeseg.seeds.spread import Affinity, affinity
+
+LEVELS = torch.linspace(0, 1, 51)[:-1]
+REFINED = (0.6, 0.8, 1.0)
+"""Levels at which a refiner is tried, as shares of the best level without it: refiners erase what is sparse."""
+SMOOTHING = {"grad_cam": 0.0}
+STEPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "crf irn": ("crf", {"preset": "irn"}),
+    "crf psa": ("crf", {"preset": "psa"}),
+    "crf deeplab": ("crf", {"preset": "deeplab"}),
+    "pamr": ("pamr", {}),
+    "guided": ("guided", {}),
+    "random_walker": ("random_walker", {}),
+    "superpixels": ("superpixels", {}),
+}
+SLOW = ("pamr", "random_walker")
+
+Masks = dict[tuple[str, str, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """What is scored: classes, picture and truth of an image at the size of the evaluation."""
+
+    position: int
+    name: str
+    classes: list[int]
+    picture: Tensor
+    truth: Tensor
+
+
+class Bench:
+    """Photographs, network and maps on disk."""
+
+    def __init__(self, a: argparse.Namespace) -> None:
+        self.a = a
+        self.source = CocoFolder(a.root, verify=False)
+        known = read_groups(a.groups, self.source.classes)
+        labels = [[c for c in self.source.labels(i) if known[c]] for i in range(len(self.source))]
+        chosen = [i for i, present in enumerate(labels) if present][: a.limit]
+        self.photographs = [self._photograph(i, labels[i]) for i in chosen]
+        self.model = Classifier(len(self.source.classes), a.arch, weights=a.weights, groups=a.groups).eval()
+        self.runs = {}
+        for text in a.maps:
+            method, _, sizes = text.partition("@")
+            self.runs[MethodRun.parse(method).label] = [int(size) for size in sizes.split(",")]
+
+    def _photograph(self, i: int, classes: list[int]) -> Photograph:
+        image, mask = self.source.image(i), self.source.mask(i)
+        shrink = min(1.0, self.a.side / max(image.shape[:2]))
+        size = tuple(round(side * shrink) for side in image.shape[:2])
+        pixels = F.interpolate(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float(), size=size, mode="area")[0]
+        truth = F.interpolate(torch.from_numpy(mask.astype(np.float32))[None, None], size=size, mode="nearest")[0, 0]
+        others = ~torch.isin(truth, torch.tensor([0, 255, *(c + 1 for c in classes)], dtype=truth.dtype))
+        picture = pixels.round().to(torch.uint8).permute(1, 2, 0).contiguous()
+        return Photograph(i, self.source.ids[i], classes, picture, truth.masked_fill(others, 0).to(torch.uint8))
+
+    def maps(self, label: str, size: int, photograph: Photograph) -> Tensor:
+        """Positive smoothed maps (2, K, size, size) of the image and, turned back, its mirror copy."""
+        folder = self.a.out / "maps" / self.a.arch / f"{label.replace(' ', ',')}@{size}"
+        path = folder / f"{photograph.name}.npz"
+        if not path.is_file():
+            run = MethodRun.parse(label)
+            x = self.image(size, photograph)
+            start = time.perf_counter()
+            targets = [photograph.classes] * 2
+            found = attribute(self.model, torch.stack([x, x.flip(-1)]), targets, method=run.method, **run.options).maps
+            seconds = time.perf_counter() - start
+            found = torch.cat([found[:1], found[1:].flip(-1)]).float()
+            scale = found.abs().flatten(2).amax(2).clamp(min=1e-30)
+            folder.mkdir(parents=True, exist_ok=True)
+            half = (found / scale[..., None, None]).half().numpy()
+            np.savez(path, maps=half, scale=scale.numpy(), seconds=seconds)
+        stored = np.load(path)
+        maps = torch.from_numpy(stored["maps"].astype(np.float32)) * torch.from_numpy(stored["scale"])[..., None, None]
+        return smooth(maps.clamp(min=0), SMOOTHING.get(label.split(" ")[0], 0.015))
+
+    def seconds(self, label: str, photograph: Photograph) -> float:
+        """What the maps of all sizes cost, mirrored copies included."""
+        folder = self.a.out / "maps" / self.a.arch
+        name = label.replace(" ", ",")
+        return sum(
+            float(np.load(folder / f"{name}@{size}" / f"{photograph.name}.npz")["seconds"]) for size in self.runs[label]
+        )
+
+    def image(self, size: int, photograph: Photograph) -> Tensor:
+        """The normalised square image (3, size, size)."""
+        return ImageSubset(self.source, [photograph.position], eval_transform(size))[0]["image"]
+
+    def scores(self, photograph: Photograph) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Scores (K, H, W) of every map and fusion, plain and spread; seconds of each step."""
+        size = tuple(photograph.truth.shape)
+        looks = {label: [self.maps(label, side, photograph) for side in sizes] for label, sizes in self.runs.items()}
+        seconds = {f"maps {label}": self.seconds(label, photograph) for label in self.runs}
+        start = time.perf_counter()
+        alike = affinity(self.model, self.image(max(s for sizes in self.runs.values() for s in sizes), photograph))
+        seconds["spread"] = time.perf_counter() - start
+        found = {}
+        for spreading in (None, alike):
+            plain = {label: _merged(maps, size, spreading) for label, maps in looks.items()}
+            for text in self.a.fuse:
+                how = "product" if "*" in text else "mean" if "+" in text else "max"
+                plain[text] = fuse([plain[part] for part in text.replace("+", "*").replace("|", "*").split("*")], how)
+            for label, scores in plain.items():
+                name = label if spreading is None else f"{label}, spread"
+                found[name] = scores if spreading is None else normalise(resize(spreading.spread(scores), size))
+        return found, seconds
+
+
+def _merged(looks: list[Tensor], size: tuple[int, int], spreading: Affinity | None) -> Tensor:
+    grid = size if spreading is None else spreading.size
+    return normalise(torch.cat([resize(look, grid) for look in looks]).sum(0))
+
+
+def plain_masks(bench: Bench, photograph: Photograph) -> tuple[Masks, dict[str, float]]:
+    """Confusion of every row at every level, before refinement."""
+    found, seconds = bench.scores(photograph)
+    counts: Masks = {}
+    for name, scores in found.items():
+        best, row = scores.max(0)
+        labels = (torch.tensor(photograph.classes)[row] + 1).to(torch.uint8)
+        for level in LEVELS.tolist():
+            counts[name, "", level] = _counts(labels.masked_fill(best <= level, 0), photograph, bench)
+    return counts, seconds
+
+
+def refined_masks(
+    bench: Bench, photograph: Photograph, levels: dict[str, float], steps: Sequence[str]
+) -> tuple[Masks, dict[str, float]]:
+    """Confusion of every row after every refiner, at a few levels near the best."""
+    found, _ = bench.scores(photograph)
+    ids = torch.tensor([0, *(c + 1 for c in photograph.classes)], dtype=torch.uint8)
+    counts: Masks = {}
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for step in steps:
+        name, options = STEPS[step]
+        start = time.perf_counter()
+        crf = DenseCRF(photograph.picture, options["preset"]) if name == "crf" else None
+        if crf is not None:
+            seconds[f"{step}: lattices"].append(time.perf_counter() - start)
+        for row, scores in found.items():
+            for share in REFINED if step == "crf irn" else REFINED[1:2]:
+                level = levels[row] * share
+                start = time.perf_counter()
+                probabilities = calibrate(scores, torch.tensor(level))
+                if crf is not None:
+                    answer = crf.posterior(probabilities, unary="labels")
+                else:
+                    answer = REFINERS[name](photograph.picture, probabilities, **options)
+                seconds[step].append(time.perf_counter() - start)
+                counts[row, step, level] = _counts(ids[answer.argmax(0)], photograph, bench)
+                if crf is not None and step == "crf irn" and share == 1.0:
+                    _against_cpp(photograph, probabilities, answer, seconds)
+    return counts, {step: float(np.mean(values)) for step, values in seconds.items()}
+
+
+def _against_cpp(photograph: Photograph, given: Tensor, ours: Tensor, seconds: dict[str, list[float]]) -> None:
+    """The same posterior by pydensecrf2, where it is installed: its time, and how far it is from ours."""
+    try:
+        import pydensecrf.densecrf as cpp
+    except ImportError:
+        return
+    labels, height, width = given.shape
+    start = time.perf_counter()
+    chosen = torch.full_like(given, 0.3 / (labels - 1)).scatter_(0, given.argmax(0, keepdim=True), 0.7)
+    crf = cpp.DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(-chosen.log().flatten(1).numpy()))
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseBilateral(sxy=50, srgb=5, rgbim=photograph.picture.numpy(), compat=10)
+    theirs = torch.from_numpy(np.array(crf.inference(10)).reshape(given.shape))
+    seconds["crf irn by pydensecrf2, lattices included"].append(time.perf_counter() - start)
+    seconds["(largest difference to pydensecrf2)"].append(float((theirs - ours).abs().max()))
+
+
+def _counts(mask: Tensor, photograph: Photograph, bench: Bench) -> Tensor:
+    return confusion_counts(mask, photograph.truth, len(bench.source.classes)).to(torch.int32)
+
+
+def sweep(bench: Bench, function: Callable[..., Any], *more: Any) -> tuple[Masks, dict[str, float]]:
+    """A function of every photograph: confusions stacked to (N, C + 1, C + 2), mean seconds.
+
+    What a photograph gave is kept, so that a stopped run goes on where it was.
+    """
+    settings = repr((function.__name__, more, bench.runs, bench.a.fuse, bench.a.side))
+    kept = bench.a.out / "counts" / bench.a.arch / hashlib.sha256(settings.encode()).hexdigest()[:12]
+    kept.mkdir(parents=True, exist_ok=True)
+    answers = []
+    for photograph in tqdm(bench.photographs, desc=function.__name__):
+        path = kept / f"{photograph.name}.pt"
+        if not path.is_file():
+            torch.save(function(bench, photograph, *more), path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
+        answers.append(torch.load(path))
+    counts = {key: torch.stack([found[key] for found, _ in answers]) for key in answers[0][0]}
+    names = dict.fromkeys(name for _, seconds in answers for name in seconds)
+    return counts, {name: float(np.mean([s[name] for _, s in answers if name in s])) for name in names}
+
+
+def parts(counts: Tensor) -> Tensor:
+    """Hits, predicted and true pixels (N, C + 1, 3)."""
+    return torch.stack(iou_parts(counts.long()), dim=2)
+
+
+def miou(counts: Tensor) -> float:
+    """Mean IoU of pooled counts (N, C + 1, C + 2)."""
+    hits, predicted, true = iou_parts(counts.sum(0).long())
+    return float((hits / (predicted + true - hits)).nanmean())
+
+
+def rows(counts: Masks, chosen: slice, told: slice) -> list[dict[str, Any]]:
+    """One row per map and step: its level chosen on one half, its numbers from the other."""
+    levels: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for name, step, level in counts:
+        levels[name, step].append(level)
+    table = []
+    for (name, step), tried in levels.items():
+        level = max(tried, key=lambda one: miou(counts[name, step, one][chosen]))
+        here = counts[name, step, level][told]
+        hits, predicted, true = iou_parts(here.sum(0).long())
+        low, high = miou_interval(parts(here))
+        table.append(
+            {
+                "map": name, "refine": step, "level": level, "chosen_on": miou(counts[name, step, level][chosen]),
+                "miou": miou(here), "low": low, "high": high,
+                "oracle_all": max(miou(counts[name, step, one]) for one in tried),
+                "precision": float((hits / predicted)[1:].nanmean()), "recall": float((hits / true)[1:].nanmean()),
+                "parts": parts(here),
+            }
+        )  # fmt: skip
+    return table
+
+
+def main() -> None:
+    """Make the maps, score every chain, write the table."""
+    a = parse_arguments()
+    torch.set_num_threads(a.threads)
+    bench = Bench(a)
+    count = len(bench.photographs)
+    chosen, told = slice(0, None, 2), slice(1, None, 2)
+    counts, seconds = sweep(bench, plain_masks)
+    best = {row["map"]: row["level"] for row in rows(counts, chosen, told)}
+    steps = [step for step in STEPS if not (a.fast and step in SLOW)]
+    more, costs = sweep(bench, refined_masks, best, steps)
+    table = rows({**counts, **more}, chosen, told)
+    rivals = [row for row in table if row["map"].split(",")[0] == a.against]
+    # the rival's best of all, chosen as every row is: on the first half; "," in its name means it was spread too
+    published = max((r for r in rivals if "spread" not in r["map"]), key=lambda row: row["chosen_on"])
+    for row in table:
+        difference = compare_miou(row.pop("parts") if row is not published else row["parts"], published["parts"])
+        row["difference"] = [difference.difference, difference.low, difference.high, difference.p_value]
+    published.pop("parts")
+    write(a, count, table, published, {**seconds, **costs})
+
+
+def write(
+    a: argparse.Namespace, count: int, table: list[dict[str, Any]], published: dict[str, Any], seconds: dict[str, float]
+) -> None:
+    """`<arch>.md` and `<arch>.json`."""
+    rival = f"{published['map']}, {published['refine'] or 'unrefined'}"
+    head = f"{a.arch}, {count} photographs, masks at {a.side} px; against {rival}\n"
+    lines = [head, "| map | refine | level | mIoU (95 %) | difference (95 %) | precision | recall | oracle, all |"]
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
+    for row in sorted(table, key=lambda row: (row["map"], row["refine"])):
+        d = row["difference"]
+        lines.append(
+            f"| {row['map']} | {row['refine']} | {row['level']:.2f}"
+            f" | {row['miou']:.3f} ({row['low']:.3f}-{row['high']:.3f}) |"
+            f" {d[0]:+.3f} ({d[1]:+.3f} to {d[2]:+.3f}) | {row['precision']:.3f} | {row['recall']:.3f}"
+            f" | {row['oracle_all']:.3f} |"
+        )
+    lines += ["", "| step | seconds per image |", "|---|--:|"]
+    lines += [f"| {name} | {value:.4f} |" for name, value in seconds.items()]
+    text = "\n".join(lines) + "\n"
+    (a.out / f"{a.arch}.md").write_text(text, encoding="utf-8")
+    (a.out / f"{a.arch}.json").write_text(json.dumps({"rows": table, "seconds": seconds}, indent=1), encoding="utf-8")
+    print(text)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--arch", default="mobilenet_v2")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--groups", required=True)
+    parser.add_argument("--maps", nargs="+", required=True, help="method option=value@size,size")
+    parser.add_argument("--fuse", nargs="*", default=[], help="a*b geometric mean, a+b mean, a|b maximum")
+    parser.add_argument("--against", default="grad_cam", help="the map whose best row the others are compared with")
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--limit", type=int, default=None)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fast", action="store_true", help=f"leave out {' and '.join(SLOW)}")
+    parser.add_argument("--out", type=Path, default=Path("runs/chains"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
