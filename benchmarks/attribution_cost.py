@@ -1,101 +1,123 @@
-"""What a map costs, in plain forward passes of the same model on the same images, measured side by side.
+"""What a map costs in time and memory, against plain passes and peers, measured side by side.
 
     uv run benchmarks/attribution_cost.py --arch vgg16 resnet50 mobilenet_v2
+    uv run benchmarks/attribution_cost.py --device cuda
 
-The unit F is one `no_grad` forward pass (batch 2, 224 px, fp32, channels first). Every row is the median of interleaved
-rounds. Captum's and zennit's methods are measured where they are installed.
+The unit F is one `no_grad` forward pass of the same network on the same images (batch 2, 224 px, fp32, channels first).
+Times are medians of interleaved rounds in one process. Memory is the peak of a call over what the process held before
+it, each in a process of its own. Rows are printed as they are ready; captum's, pytorch-grad-cam's and zennit's are
+there where these are installed, and say so where they fail on a network.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import multiprocessing
 import platform
 import statistics
+import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import torch
 import torchvision
-from torch import nn
+from contenders import Contender, contenders
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from hedgeseg import attribute
+PAGE = 4096
 
 
-def contenders(model: nn.Module, images: torch.Tensor) -> dict[str, tuple[Callable[[], Any], int]]:
-    """Name to (function, maps per image)."""
-
-    def forward() -> None:
-        with torch.no_grad():
-            model(images)
-
-    def training_step() -> None:
-        model.zero_grad()
-        model(images).sum().backward()
-
-    def ours(targets: int, **options: Any) -> Callable[[], Any]:
-        classes = torch.arange(targets).expand(len(images), targets)
-        return lambda: attribute(model, images, classes, **options)
-
-    found: dict[str, tuple[Callable[[], Any], int]] = {
-        "plain forward": (forward, 1),
-        "forward + backward": (training_step, 1),
-        "hedge, 1 target": (ours(1), 1),
-        "hedge, 5 targets (each)": (ours(5), 5),
-        'hedge, 1 target, precision="bf16"': (ours(1, precision="bf16"), 1),
-        "grad_cam, 1 target": (ours(1, method="grad_cam"), 1),
-    }
-    found.update(_captum(model, images))
-    found.update(_zennit(model, images))
-    return found
+def network(arch: str, device: str) -> tuple[nn.Module, Tensor]:
+    """Random weights and images: time and memory do not depend on them."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(arch, weights=None).eval().to(device)
+    return model, torch.randn(2, 3, 224, 224, device=device)
 
 
-def _captum(model: nn.Module, images: torch.Tensor) -> dict[str, tuple[Callable[[], Any], int]]:
-    if importlib.util.find_spec("captum") is None:
-        return {}
-    from captum.attr import IntegratedGradients
-
-    method = IntegratedGradients(model)
-    steps = {"n_steps": 50, "internal_batch_size": len(images)}
-    return {"captum IntegratedGradients, 50 steps": (lambda: method.attribute(images, target=0, **steps), 1)}
-
-
-def _zennit(model: nn.Module, images: torch.Tensor) -> dict[str, tuple[Callable[[], Any], int]]:
-    if importlib.util.find_spec("zennit") is None:
-        return {}
-    from zennit.attribution import Gradient
-    from zennit.composites import EpsilonPlus
-
-    one_hot = torch.zeros(len(images), 1000)
-    one_hot[:, 0] = 1
-
-    def run() -> None:
-        with Gradient(model=model, composite=EpsilonPlus()) as attributor:
-            attributor(images, one_hot)
-
-    return {"zennit EpsilonPlus": (run, 1)}
+def seconds(contender: Contender, device: str) -> float:
+    """One timed run."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    contender.run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
-def measure(arch: str, rounds: int) -> list[str]:
-    """Rows of the table for one architecture."""
-    model = torchvision.models.get_model(arch, weights=None).eval()
-    images = torch.randn(2, 3, 224, 224)
-    functions = contenders(model, images)
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for function, _ in functions.values():
-        function()  # warm-up
-    for _ in tqdm(range(rounds), desc=arch):
-        for name, (function, _) in functions.items():
-            start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
-    unit = statistics.median(seconds["plain forward"])
-    return [
-        f"| {arch} | {name} | {statistics.median(seconds[name]) / unit / maps:.2f} |"
-        for name, (_, maps) in functions.items()
-    ]
+def times(found: dict[str, Contender], device: str, rounds: int, title: str) -> tuple[dict[str, float], dict[str, str]]:
+    """Median seconds of interleaved rounds by name, and why a contender failed."""
+    failed: dict[str, str] = {}
+    for name, contender in found.items():  # also the warm-up
+        try:
+            contender.run()
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:60]}"
+    taken: dict[str, list[float]] = {name: [] for name in found if name not in failed}
+    for _ in tqdm(range(rounds), desc=title):
+        for name, values in taken.items():
+            values.append(seconds(found[name], device))
+    return {name: statistics.median(values) for name, values in taken.items()}, failed
+
+
+def memory(arch: str, name: str, device: str) -> float:
+    """Peak MB of a call over what was held before it, in a new process."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return float(pool.apply(_peak, (arch, name, device)))
+
+
+def _peak(arch: str, name: str, device: str) -> float:
+    model, images = network(arch, device)
+    contender = contenders(model, images)[name]
+    with torch.no_grad():
+        model(images[:1, :, :96, :96])
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        contender.run()
+        return (torch.cuda.max_memory_allocated() - held) / 1e6
+    held = peak = _resident()
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.002):
+            peak = max(peak, _resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    contender.run()
+    done.set()
+    watcher.join()
+    return (peak - held) / 1e6
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def measure(arch: str, device: str, rounds: int, with_memory: bool) -> None:
+    """Print the rows of one architecture."""
+    model, images = network(arch, device)
+    found = contenders(model, images)
+    medians, failed = times(found, device, rounds, arch)
+    unit = medians["plain forward"]
+    for name, contender in found.items():
+        if name in failed:
+            print(f"| {arch} | {name} | fails: {failed[name]} | |", flush=True)
+            continue
+        megabytes = f"{memory(arch, name, device):.0f}" if with_memory else ""
+        print(f"| {arch} | {name} | {medians[name] / unit / contender.maps:.2f} | {megabytes} |", flush=True)
+    print(f"<!-- {arch}: F = {unit:.3f} s -->")
+
+
+def cpu_name() -> str:
+    """The processor, as the system names it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:
@@ -103,12 +125,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", nargs="+", default=["vgg16", "resnet50", "mobilenet_v2"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--no-memory", action="store_true", help="times only")
     a = parser.parse_args()
-    torch.manual_seed(0)
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print("| network | what | F per map |\n|---|---|---|")
+    where = cpu_name() if a.device == "cpu" else torch.cuda.get_device_name()
+    print(f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print("| network | what | F per map | peak MB |\n|---|---|--:|--:|")
     for arch in a.arch:
-        print("\n".join(measure(arch, a.rounds)), flush=True)
+        measure(arch, a.device, a.rounds, not a.no_memory)
 
 
 if __name__ == "__main__":

@@ -9,50 +9,47 @@ from collections.abc import Callable
 class TimeBudget:
     """Says how many more images fit into the time allowed.
 
-    An allowance opens with each look at the watched images: a fraction of the time since the last one, but never below
-    `floor`, because two per cent of a five-second epoch would explain nothing. The first look, which pays for all that
-    is done for the first time, has five times the floor. The cost of an image is measured as it goes; the share that
-    drawing and logging add on top is taken from the look before.
+    With every second since training began a fraction of a second is earned, and looking at the watched images spends
+    it. What the first look costs too much, because it pays for all that is done for the first time, later looks save;
+    what is not spent is there for later. One image is explained in any case. The cost of an image is measured as it
+    goes; the share that drawing and logging add on top is taken from the look before.
 
     Args:
-        fraction: of the time since the last look; None for no such limit.
+        fraction: of the time since training began; None for no such limit.
         seconds: per look; None for no such limit.
-        floor: seconds that are always allowed by `fraction`.
         clock: monotonic seconds; a parameter so that tests need not wait.
-    """
 
-    floor_seconds = 1.0
+    Raises:
+        ValueError: a fraction outside (0, 1], or seconds that are not positive.
+    """
 
     def __init__(
         self,
         fraction: float | None,
         seconds: float | None,
-        floor: float = floor_seconds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if fraction is not None and not 0 < fraction <= 1:
             raise ValueError(f"max_fraction must be in (0, 1] or None, got {fraction}")
         if seconds is not None and seconds <= 0:
             raise ValueError(f"max_seconds_per_epoch must be positive or None, got {seconds}")
-        self.fraction, self.seconds, self.floor, self.clock = fraction, seconds, floor, clock
+        self.fraction, self.seconds, self.clock = fraction, seconds, clock
         self.cost: float | None = None
         self.surcharge = 1.5
-        self._looked = False
-        self._last_look = clock()
-        self._opened = self._explaining = 0.0
+        self._began = clock()
+        self._spent = self._opened = self._explaining = 0.0
         self._allowed = float("inf")
 
     def restart(self) -> None:
-        """Begin counting the time since the last look now (the training has just started)."""
-        self._last_look = self.clock()
+        """Begin to earn now (the training has just started)."""
+        self._began, self._spent = self.clock(), 0.0
 
     def open(self, training: bool = True) -> None:
-        """Begin a look. Outside training there is no epoch to take a fraction of."""
+        """Begin a look. Outside training there is nothing to take a fraction of."""
         self._opened = self.clock()
         limits = [self.seconds] if self.seconds is not None else []
         if training and self.fraction is not None:
-            floor = self.floor if self._looked else 5 * self.floor
-            limits.append(max(floor, self.fraction * (self._opened - self._last_look)))
+            limits.append(self.fraction * (self._opened - self._began) - self._spent)
         self._allowed = min(limits, default=float("inf"))
         self._explaining = 0.0
 
@@ -72,9 +69,8 @@ class TimeBudget:
 
     def close(self) -> float:
         """End a look; returns the seconds it took in all."""
-        self._looked = True
-        self._last_look = self.clock()
-        spent = self._last_look - self._opened
+        spent = self.clock() - self._opened
+        self._spent += spent
         if self._explaining > 0:
             self.surcharge = min(max(spent / self._explaining, 1.0), 10.0)
         return spent

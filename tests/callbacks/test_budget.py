@@ -70,21 +70,38 @@ def test_seconds_bound_a_look():
     assert count == 3
 
 
-def test_short_epochs_have_the_floor():
+def test_what_the_first_look_overdraws_later_looks_save():
     clock = Clock()
-    budget = TimeBudget(0.02, None, floor=1.0, clock=clock)
+    budget = TimeBudget(0.02, None, clock=clock)
+    clock.now += 100
+    begin = clock.now - 100
+    counts = [look(budget, clock, 8, cost=9.0)]  # whatever is slow the first time
+    for _ in range(9):
+        clock.now += 100
+        counts.append(look(budget, clock, 8, cost=0.5))
+    assert counts[:4] == [1, 1, 1, 1]
+    assert counts[-1] > 1
+    trained = 10 * 100
+    assert clock.now - begin - trained <= 0.021 * (clock.now - begin)
+
+
+def test_what_is_not_spent_is_kept():
+    clock = Clock()
+    budget = TimeBudget(0.02, None, clock=clock)
+    for _ in range(10):
+        clock.now += 100
+        look(budget, clock, 1, cost=0.1)
+    clock.now += 1
+    assert look(budget, clock, 50, cost=0.1) == 50
+
+
+def test_a_restart_forgets_the_time_before():
+    clock = Clock()
+    budget = TimeBudget(0.02, None, clock=clock)
+    clock.now += 1e6
+    budget.restart()
     clock.now += 5
-    assert look(budget, clock, 8, cost=0.01) == 8
-
-
-def test_the_first_look_may_be_slow_to_start():
-    clock = Clock()
-    budget = TimeBudget(0.02, None, floor=1.0, clock=clock)
-    counts = []
-    for _ in range(2):
-        clock.now += 5
-        counts.append(look(budget, clock, 8, cost=0.3))
-    assert counts == [8, 3]
+    assert look(budget, clock, 8, cost=1.0) == 1
 
 
 def test_no_limit_outside_training():

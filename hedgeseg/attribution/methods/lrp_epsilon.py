@@ -5,13 +5,18 @@ r = attribute(model, images, targets, method="lrp_epsilon", epsilon=1e-6)
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.alpha_beta import epsilon_rule
+from hedgeseg.attribution.rules.batch_norm import affine_batch_norm
 from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
+from hedgeseg.attribution.rules.proportional import stabilised
+from hedgeseg.attribution.rules.structural import BATCH_NORMS
 from hedgeseg.attribution.sweep import RuleBook
 from hedgeseg.attribution.tape import Op
 
@@ -19,7 +24,9 @@ from hedgeseg.attribution.tape import Op
 def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
     """LRP-epsilon (Eq. 58) of the target's logit down to the pixels.
 
-    With a small epsilon it equals gradient times input in a network of ReLUs without biases.
+    With a small epsilon it equals gradient times input in a network of ReLUs without biases. A batch norm is taken as
+    part of the convolution before it, its shift as a bias: relevance that passed it unchanged would grow without bound
+    where the convolution's output is small beside the shift.
 
     Args:
         problem: What is to be explained.
@@ -38,7 +45,9 @@ def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
     def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
         return epsilon_rule(linear, x, r, epsilon=epsilon, bias=bias_of(op, r.dtype))
 
-    book = RuleBook("lrp_epsilon", layered_rules(hidden, first=None, share=signed_proportion))
+    rules = layered_rules(hidden, first=None, share=partial(signed_proportion, divide=stabilised(epsilon)))
+    rules.update(dict.fromkeys(BATCH_NORMS, affine_batch_norm(stabilised(epsilon))))
+    book = RuleBook("lrp_epsilon", rules)
     recording = record_logits(problem, book)
     maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)
     return Explanation(maps, recording.logits)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map
+from hedgeseg.attribution.rules.proportional import Division
 from hedgeseg.attribution.rules.structural import SUMS, single, structural_rules, sum_rule
 from hedgeseg.attribution.sweep import Relevance, Rule
 from hedgeseg.attribution.tape import Keeps, Op
@@ -43,9 +44,9 @@ def layered_rules(hidden: LayerRule, first: LayerRule | None, share: Share) -> d
     return table
 
 
-def signed_proportion(op: Op, r: Tensor) -> Relevance:
+def signed_proportion(op: Op, r: Tensor, divide: Division = safe_divide) -> Relevance:
     """``R_k = x_k R / (x_1 + x_2)``: conserves, but explodes where the operands nearly cancel."""
-    return _shared(op, r, [data(v, r.dtype) for v in op.inputs])
+    return _shared(op, r, [data(v, r.dtype) for v in op.inputs], divide)
 
 
 def positive_proportion(op: Op, r: Tensor, offset: float = 0.0) -> Relevance:
@@ -53,9 +54,9 @@ def positive_proportion(op: Op, r: Tensor, offset: float = 0.0) -> Relevance:
     return _shared(op, r, [data(v, r.dtype).clamp(min=0) + offset for v in op.inputs])
 
 
-def _shared(op: Op, r: Tensor, parts: list[Tensor]) -> Relevance:
+def _shared(op: Op, r: Tensor, parts: list[Tensor], divide: Division = safe_divide) -> Relevance:
     first, second = parts
     if op.name.startswith("aten.sub"):
         second = -second
-    s = safe_divide(r, first + second)
+    s = divide(r, first + second)
     return [(op.inputs[0], first * s), (op.inputs[1], second * s)]

@@ -18,7 +18,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa:
 from zennit.attribution import Gradient  # noqa: E402
 from zennit.composites import ExcitationBackprop, LayerMapComposite  # noqa: E402
 from zennit.layer import Sum  # noqa: E402
-from zennit.torchvision import ResNetBasicBlockCanonizer  # noqa: E402
+from zennit.torchvision import ResNetBasicBlockCanonizer, ResNetCanonizer  # noqa: E402
 
 TARGETS = [2, 0]
 
@@ -117,6 +117,27 @@ def test_residual_networks_are_divided_as_by_zennit():
     got = ours(resnet, images, "lrp_alpha_beta")
     expected = by_zennit(resnet, images, LayerMapComposite(rules, canonizers=[ResNetBasicBlockCanonizer()]), start)
     assert relative_l2(got, expected) <= 1e-5
+
+
+def test_epsilon_takes_batch_norms_as_zennit_merges_them():
+    torch.manual_seed(0)
+    resnet = torchvision.models.resnet18(num_classes=4).double().eval()
+    for module in resnet.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean):
+                tensor.normal_()
+            module.running_var.uniform_(0.5, 2)
+            module.eps = 1e-12  # zennit leaves a batch norm of (0, 1) with its eps behind
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    rules = [
+        (nn.ReLU, zennit_rules.Pass()),
+        ((nn.AdaptiveAvgPool2d, Sum), zennit_rules.Norm(stabilizer=1e-12)),
+        ((nn.Conv2d, nn.Linear), zennit_rules.Epsilon(epsilon=1e-12)),
+    ]
+    start = logit_start(resnet, images)
+    got = ours(resnet, images, "lrp_epsilon", epsilon=1e-12)
+    expected = by_zennit(resnet, images, LayerMapComposite(rules, canonizers=[ResNetCanonizer()]), start)
+    assert relative_l2(got, expected) <= 1e-6
 
 
 def test_excitation_is_zennits(net, images):

@@ -1,0 +1,47 @@
+"""Batch norm as the layer with weights that it is in evaluation mode, for rules whose denominators hold the bias."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from hedgeseg.attribution.rules.linear import data
+from hedgeseg.attribution.rules.proportional import Division
+from hedgeseg.attribution.rules.structural import pass_through, single
+from hedgeseg.attribution.sweep import Relevance, Rule
+from hedgeseg.attribution.tape import Keeps, Op, Value
+
+
+def affine_batch_norm(divide: Division) -> Rule:
+    """``R (y - d) / y`` for ``y = a x + d``: what the shift d contributed is lost, as it is of a layer's bias.
+
+    A convolution and its batch norm then pass what the one convolution does that they could be merged to. Where the
+    statistics are those of the batch itself, relevance passes unchanged.
+
+    Args:
+        divide: The division by y.
+    """
+
+    def function(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+        value, r = op.inputs[0], single(relevance)
+        if value.data is None or not _has_statistics(op):
+            return pass_through(op, relevance)
+        x = data(value, value.data.dtype)
+        (y, *_), (shift, *_) = _run(op, x), _run(op, x.new_zeros(1, x.shape[1], *(1,) * (x.ndim - 2)))
+        y, shift = y.to(r.dtype), shift.to(r.dtype)
+        return [(value, divide(r, y) * (y - shift))]
+
+    return Rule(function, Keeps(inputs=True))
+
+
+def _run(op: Op, x: Tensor) -> tuple[Any, ...]:
+    return op.run(lambda argument: x if isinstance(argument, Value) else argument)
+
+
+def _has_statistics(op: Op) -> bool:
+    """Whether the layer normalises by stored statistics: (input, weight, bias, mean, variance, training, ...)."""
+    if len(op.args) < 6 or not isinstance(op.args[3], Tensor):
+        return False
+    return "no_training" in op.name or op.args[5] is not True
