@@ -34,10 +34,12 @@ from hedgeseg.seeds.background import calibrate
 from hedgeseg.seeds.confusion import confusion_counts, iou_parts
 from hedgeseg.seeds.refine import REFINERS
 from hedgeseg.seeds.refine.crf import DenseCRF
+from hedgeseg.seeds.seed import IGNORE
 
 LEVELS = torch.linspace(0, 1, 51)[:-1]
-REFINED = (0.6, 0.8, 1.0)
+SHARES = {"crf irn": (0.7, 1.0)}
 """Levels at which a refiner is tried, as shares of the best level without it: refiners erase what is sparse."""
+USUAL_SHARE = 0.85
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "crf irn": ("crf", {"preset": "irn"}),
     "crf psa": ("crf", {"preset": "psa"}),
@@ -48,6 +50,7 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "superpixels": ("superpixels", {}),
 }
 SLOW = ("pamr", "random_walker")
+"""Run only where `--steps` names them."""
 
 Masks = dict[tuple[str, str, float], Tensor]
 
@@ -58,10 +61,24 @@ def plain_masks(bench: Bench, photograph: Photograph) -> tuple[Masks, dict[str, 
     counts: Masks = {}
     for name, scores in found.items():
         best, row = scores.max(0)
-        labels = (torch.tensor(photograph.classes)[row] + 1).to(torch.uint8)
-        for level in LEVELS.tolist():
-            counts[name, "", level] = _counts(labels.masked_fill(best <= level, 0), photograph, bench)
+        labels = torch.tensor(photograph.classes)[row] + 1
+        for level, found_at in zip(LEVELS.tolist(), curve(best, labels, photograph, bench), strict=True):
+            counts[name, "", level] = found_at
     return counts, seconds
+
+
+def curve(best: Tensor, labels: Tensor, photograph: Photograph, bench: Bench) -> Tensor:
+    """Confusions (levels, C + 1, C + 2) at all levels, from one histogram: a pixel is foreground below its score."""
+    label_count = len(bench.source.classes) + 1
+    true = photograph.truth.long()
+    passed = torch.bucketize(best.contiguous(), LEVELS)  # how many levels lie below the score
+    steps = len(LEVELS) + 1
+    cells = ((true * label_count + labels) * steps + passed)[true != IGNORE]
+    histogram = torch.bincount(cells, minlength=label_count**2 * steps).view(label_count, label_count, steps)
+    counts = torch.zeros(len(LEVELS), label_count, label_count + 1, dtype=torch.int32)
+    counts[:, :, :-1] = histogram.flip(2).cumsum(2).flip(2)[:, :, 1:].permute(2, 0, 1)
+    counts[:, :, 0] = histogram.sum((1, 2)) - counts.sum(2)
+    return counts
 
 
 def refined_masks(
@@ -78,19 +95,19 @@ def refined_masks(
         crf = DenseCRF(photograph.picture, options["preset"]) if name == "crf" else None
         if crf is not None:
             seconds[f"{step}: lattices"].append(time.perf_counter() - start)
-        for row, scores in found.items():
-            for share in REFINED if step == "crf irn" else REFINED[1:2]:
-                level = levels[row] * share
+        for row, best in levels.items():
+            for share in SHARES.get(step, (USUAL_SHARE,)):
+                level = best * share
+                probabilities = calibrate(found[row], torch.tensor(level))
                 start = time.perf_counter()
-                probabilities = calibrate(scores, torch.tensor(level))
                 if crf is not None:
                     answer = crf.posterior(probabilities, unary="labels")
                 else:
                     answer = REFINERS[name](photograph.picture, probabilities, **options)
                 seconds[step].append(time.perf_counter() - start)
                 counts[row, step, level] = _counts(ids[answer.argmax(0)], photograph, bench)
-                if crf is not None and step == "crf irn" and share == 1.0:
-                    _against_cpp(photograph, probabilities, answer, seconds)
+        if step == "crf irn":
+            _against_cpp(photograph, probabilities, answer, seconds)
     return counts, {step: float(np.mean(values)) for step, values in seconds.items()}
 
 
@@ -179,8 +196,8 @@ def main() -> None:
     chosen, told = slice(0, None, 2), slice(1, None, 2)
     counts, seconds = sweep(bench, plain_masks)
     best = {row["map"]: row["level"] for row in rows(counts, chosen, told)}
-    steps = [step for step in STEPS if not (a.fast and step in SLOW)]
-    more, costs = sweep(bench, refined_masks, best, steps)
+    wanted = {name: level for name, level in best.items() if not a.refine or name in a.refine}
+    more, costs = sweep(bench, refined_masks, wanted, a.steps)
     table = rows({**counts, **more}, chosen, told)
     rivals = [row for row in table if row["map"].split(",")[0] == a.against]
     # the rival's best of all, chosen as every row is: on the first half; "," in its name means it was spread too
@@ -229,7 +246,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--fast", action="store_true", help=f"leave out {' and '.join(SLOW)}")
+    parser.add_argument("--refine", nargs="*", default=[], help="rows to refine, such as 'grad_cam, spread'; else all")
+    usual = [step for step in STEPS if step not in SLOW]
+    parser.add_argument("--steps", nargs="*", default=usual, choices=list(STEPS), help="how to refine them")
     parser.add_argument("--out", type=Path, default=Path("runs/chains"))
     return parser.parse_args()
 
