@@ -31,8 +31,8 @@ class Evaluation(Callback):
     Args:
         folder: made if it does not exist; gets `results.md`, `results.csv`, `comparisons.csv`, `results.json` and
             `plots/`.
-        methods: such as `hedge`, `hedge gamma=2`, `rise masks=500 limit=20`; a limit is a number of images (of each
-            process).
+        methods: such as `hedge`, `hedge gamma=2`, `rise masks=500 limit=20`; a limit is a number of images,
+            the first ones of the data set.
         protocol: what is asked of every map.
         compare: pairs of methods to compare, as they are written in `methods` without their limit; None compares every
             method with the first.
@@ -63,6 +63,7 @@ class Evaluation(Callback):
         self.network = network
         self.batch_adapter = batch_adapter
         self._evaluator: Evaluator | None = None
+        self._seen: dict[int, int] = {}
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
@@ -74,6 +75,7 @@ class Evaluation(Callback):
             self.folder, self.methods, self.protocol, classes, mean, std, process=trainer.global_rank
         )
         self._evaluator.open(find_network(pl_module, self.network))
+        self._seen = {}
 
     def on_test_batch_end(
         self,
@@ -89,8 +91,14 @@ class Evaluation(Callback):
         network = find_network(pl_module, self.network)
         dataset = list(surroundings.datasets(trainer))[dataloader_idx]
         with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
-            examples = read_batch(batch, f"{dataloader_idx}_{batch_idx}", self.batch_adapter)
-            cases = [self._case(example, dataset) for example in examples if example.labels]
+            examples = read_batch(batch, "", self.batch_adapter)
+            start = self._seen.get(dataloader_idx, 0)
+            self._seen[dataloader_idx] = start + len(examples)
+            cases = [
+                self._case(example, dataset, dataloader_idx, image_position(example, start + i, trainer, dataset))
+                for i, example in enumerate(examples)
+                if example.labels
+            ]
             for _, group in groupby(cases, key=lambda case: case.image.shape):
                 self._evaluator.add(network, list(group))
 
@@ -104,17 +112,29 @@ class Evaluation(Callback):
             text = write_report(self.folder, self.compare, self.plots)
             rank_zero_info(f"\n{text}\n\nEvaluation: tables and plots are in {self.folder}")
 
-    def _case(self, example: Example, dataset: Any) -> Case:
+    def _case(self, example: Example, dataset: Any, loader: int, position: int) -> Case:
         size = (example.image.shape[1], example.image.shape[2])
         return make_case(
-            example.key,
+            example.key if example.named else f"{loader}_{position}",
             example.image,
             example.labels or (),
             Annotations(size, example.mask, example.boxes, example.box_labels, example.void),
             self.protocol,
             _original(example, dataset),
             example.exclusive,
+            position,
         )
+
+
+def image_position(example: Example, number: int, trainer: Trainer, dataset: Any) -> int:
+    """The image's place in the data set: what its batch says, or else what the order of the loader implies.
+
+    Processes take turns in a distributed loader, which begins anew where it needs some images twice.
+    """
+    if example.index is not None:
+        return example.index
+    place = number * trainer.world_size + trainer.global_rank
+    return place % len(dataset) if hasattr(dataset, "__len__") else place
 
 
 def _original(example: Example, dataset: Any) -> Annotations | None:

@@ -31,6 +31,14 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A horizontal line to read the curves against."""
+
+    label: str
+    y: float
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A value over an option: means and the ends of their intervals."""
 
@@ -41,7 +49,15 @@ class Sweep:
     high: Sequence[float]
 
 
-def curve_figure(curves: Sequence[Curve], title: str, x: str, y: str, ticks: Sequence[str] = ()) -> Figure:
+def curve_figure(
+    curves: Sequence[Curve],
+    title: str,
+    x: str,
+    y: str,
+    ticks: Sequence[str] = (),
+    levels: Sequence[Level] = (),
+    limits: tuple[float, float] | None = None,
+) -> Figure:
     """All curves in one plot, the first one thick.
 
     Args:
@@ -50,8 +66,10 @@ def curve_figure(curves: Sequence[Curve], title: str, x: str, y: str, ticks: Seq
         x: name of the horizontal axis.
         y: name of the vertical axis.
         ticks: names of the positions 0, 1, ... on the horizontal axis; empty for numbers.
+        levels: lines to read the curves against, thin and grey.
+        limits: values that the vertical axis shows in any case.
     """
-    beside = len(curves) > _LEGEND_INSIDE
+    beside = len(curves) + len(levels) > _LEGEND_INSIDE
     figure = Figure(figsize=(_WIDTH + 2.4 * beside, _HEIGHT + 0.8 * bool(ticks)), layout="constrained")
     axes = figure.add_subplot()
     for index, curve in enumerate(curves):
@@ -60,6 +78,10 @@ def curve_figure(curves: Sequence[Curve], title: str, x: str, y: str, ticks: Seq
             curve.x, curve.y, color=colour, linestyle=style, linewidth=2.4 if index == 0 else 1.4, label=curve.label,
             marker="o" if ticks else None, markersize=3,
         )  # fmt: skip
+    for level, style in zip(levels, _STYLES[1:], strict=False):
+        axes.axhline(level.y, color="#555555", linestyle=style, linewidth=1, label=level.label)
+    if limits is not None:
+        axes.update_datalim([(0, limit) for limit in limits], updatex=False)
     if ticks:
         axes.set_xticks(range(len(ticks)), ticks, rotation=35, ha="right", fontsize=7)
     _dress(axes, title, x, y)

@@ -98,7 +98,7 @@ class Evaluator:
         if not path.is_file():
             layers = []
             if "randomization_sanity" in self.protocol.metrics:
-                layers = spread_layers(network, self.protocol.randomized_layers)
+                layers = spread_layers(network, self.protocol)
             content = {
                 "protocol": self.protocol.config(),
                 "classes": list(self.classes),
@@ -137,9 +137,9 @@ class Evaluator:
 
     def _run(self, run: MethodRun, network: nn.Module, cases: Sequence[Case], device: torch.device) -> None:
         journal = self._journals[run.key]
-        pending = [case for case in cases if case.id not in journal.done]
-        if run.limit is not None:
-            pending = pending[: max(0, run.limit - len(journal.done))]
+        pending = [
+            case for case in cases if case.id not in journal.done and (run.limit is None or case.position < run.limit)
+        ]
         if not pending or run.label in self._failed:
             return
         images = torch.stack([case.image for case in pending]).to(device)
@@ -159,8 +159,7 @@ class Evaluator:
                 continue
             if self.watch is not None:
                 self.watch(run, case, maps)
-            before = len(journal.done)
-            journal.append(score_case(case, maps, seconds, self.protocol, self.num_classes, asked, index=before))
+            journal.append(score_case(case, maps, seconds, self.protocol, self.num_classes, asked))
 
 
 def _explain(run: MethodRun) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:

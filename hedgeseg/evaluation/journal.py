@@ -83,7 +83,8 @@ def read_records(folder: Path, key: str) -> list[Record]:
                 seed=(entry["seed"][0], entry["seed"][1]),
             )
             records.setdefault(record.id, record)
-    return list(records.values())
+    # In an order of their own, so that what is drawn of them at random does not depend on who was first.
+    return [records[name] for name in sorted(records)]
 
 
 def read_runs(folder: Path) -> list[MethodRun]:

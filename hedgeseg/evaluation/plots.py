@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import commonprefix
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from hedgeseg.evaluation.summary import Summary
 from hedgeseg.metrics.region_insertion import FRACTIONS
-from hedgeseg.plots import Curve, Sweep, curve_figure, save_figure, sweep_figure
+from hedgeseg.plots import Curve, Level, Sweep, curve_figure, save_figure, sweep_figure
 
 SWEPT = {
     "pointing_game": "pointing game",
@@ -15,6 +18,18 @@ SWEPT = {
     "outside_inside_ratio": "outside-inside ratio",
     "positive_ratio": "positive ratio",
     "miou": "seed mIoU",
+}
+PROBABILITY = "probability of the class"
+PERTURBED = {
+    "region_insertion": ("Accuracy with the most relevant pixels alone", "inserted pixels (%)", "accuracy"),
+    "region_insertion_probability": ("The most relevant pixels alone", "inserted pixels (%)", PROBABILITY),
+    "insertion": ("Insertion into the blurred image", "inserted pixels (%)", PROBABILITY),
+    "deletion": ("Deletion", "deleted pixels (%)", PROBABILITY),
+}
+SIMILARITIES = {
+    "spearman": "Spearman correlation",
+    "spearman_abs": "Spearman correlation of magnitudes",
+    "ssim": "structural similarity",
 }
 
 
@@ -24,34 +39,15 @@ def draw(folder: Path, summaries: Sequence[Summary], layers: Sequence[str]) -> l
     Args:
         folder: made if it is needed.
         summaries: one per method.
-        layers: names of the randomised layers, from the logits down.
+        layers: names of the randomised layers, in the order in which they are randomised.
     """
-    written = []
-    percent = [100 * fraction for fraction in FRACTIONS]
-    for name, title, x, y in (
-        ("region_insertion", "Accuracy with the most relevant pixels alone", "inserted pixels (%)", "accuracy"),
-        ("insertion", "Insertion into the blurred image", "inserted pixels (%)", "probability of the class"),
-        ("deletion", "Deletion", "deleted pixels (%)", "probability of the class"),
-        ("miou", "Seeds at every background threshold", "threshold", "mean IoU"),
-    ):
-        curves = []
-        for summary in summaries:
-            values = summary.curves.get(name)
-            if values:
-                if name == "region_insertion":
-                    at = percent
-                elif name == "miou":
-                    at = summary.curves["thresholds"]
-                else:
-                    at = [100 * i / (len(values) - 1) for i in range(len(values))]
-                curves.append(Curve(summary.run.label, at, values))
-        if curves:
-            written.append(save_figure(curve_figure(curves, title, x, y), folder / f"{name}.png"))
-    curves = [Curve(s.run.label, s.curves["recall"], s.curves["precision"]) for s in summaries if "recall" in s.curves]
-    if curves:
-        figure = curve_figure(curves, "Seeds: precision against recall", "recall", "precision")
-        written.append(save_figure(figure, folder / "precision_recall.png"))
-    written += _sanity(folder, summaries, layers)
+    figures = {
+        **{name: _perturbed(summaries, name) for name in PERTURBED},
+        "miou": _thresholds(summaries),
+        "precision_recall": _precision_recall(summaries),
+        **{f"randomization_sanity_{kind}": _sanity(summaries, kind, layers) for kind in SIMILARITIES},
+    }
+    written = [save_figure(figure, folder / f"{name}.png") for name, figure in figures.items() if figure is not None]
     sweeps = gamma_sweeps(summaries)
     if sweeps:
         written.append(save_figure(sweep_figure(sweeps, "gamma"), folder / "gamma.png"))
@@ -78,16 +74,57 @@ def gamma_sweeps(summaries: Sequence[Summary]) -> list[Sweep]:
     ]
 
 
-def _sanity(folder: Path, summaries: Sequence[Summary], layers: Sequence[str]) -> list[Path]:
-    written = []
-    for kind in ("spearman", "spearman_abs", "ssim"):
-        name = f"randomization_sanity_{kind}"
-        curves = [
-            Curve(s.run.label, list(range(len(s.curves[name]))), s.curves[name]) for s in summaries if name in s.curves
+def _perturbed(summaries: Sequence[Summary], name: str) -> Figure | None:
+    found = [summary for summary in summaries if summary.curves.get(name)]
+    if not found:
+        return None
+    title, x, y = PERTURBED[name]
+    curves = []
+    for summary in found:
+        values = summary.curves[name]
+        share = FRACTIONS if name.startswith("region") else [i / (len(values) - 1) for i in range(len(values))]
+        curves.append(Curve(summary.run.label, [100 * s for s in share], values))
+    levels = []
+    if name.startswith("region_insertion"):
+        # What the model makes of the whole image and of none of it: the ends between which the curves can be read.
+        ends = found[0].values
+        levels = [
+            Level(label, ends[f"{name}_{key}"].mean)
+            for key, label in (("clean", "whole image"), ("canvas", "bare canvas"))
         ]
-        if curves:
-            figure = curve_figure(
-                curves, "Randomised from the logits down", "randomised down to", f"similarity ({kind})", ticks=layers
-            )
-            written.append(save_figure(figure, folder / f"{name}.png"))
-    return written
+    return curve_figure(curves, f"{title} ({_maps(found, name)})", x, y, levels=levels)
+
+
+def _thresholds(summaries: Sequence[Summary]) -> Figure | None:
+    curves = [Curve(s.run.label, s.curves["thresholds"], s.curves["miou"]) for s in summaries if "miou" in s.curves]
+    return curve_figure(curves, "Seeds at every background threshold", "threshold", "mean IoU") if curves else None
+
+
+def _precision_recall(summaries: Sequence[Summary]) -> Figure | None:
+    curves = [Curve(s.run.label, s.curves["recall"], s.curves["precision"]) for s in summaries if "recall" in s.curves]
+    title = "Seeds: precision against recall, means over the classes"
+    return curve_figure(curves, title, "recall", "precision") if curves else None
+
+
+def _sanity(summaries: Sequence[Summary], kind: str, layers: Sequence[str]) -> Figure | None:
+    name = f"randomization_sanity_{kind}"
+    found = [summary for summary in summaries if name in summary.curves]
+    if not found:
+        return None
+    curves = [Curve(s.run.label, list(range(len(s.curves[name]))), s.curves[name]) for s in found]
+    title = f"Likeness to the map of the trained model ({_maps(found, 'randomization_sanity')})"
+    low = 0.0 if kind == "ssim" else -1.0
+    return curve_figure(
+        curves, title, "layers randomised, up to and with", SIMILARITIES[kind], _short(layers), limits=(low, 1.0)
+    )
+
+
+def _maps(summaries: Sequence[Summary], name: str) -> str:
+    count = max(summary.counts.get(name, 0) for summary in summaries)
+    return "1 map" if count == 1 else f"mean of {count} maps"
+
+
+def _short(layers: Sequence[str]) -> list[str]:
+    """Names without the beginning that all share."""
+    shared = commonprefix([name.split(".")[:-1] for name in layers])
+    return [".".join(name.split(".")[len(shared) :]) for name in layers]

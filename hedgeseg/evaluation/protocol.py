@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from hedgeseg.metrics.canvas import CANVASES
+from hedgeseg.metrics.model_randomization import Order, check_order
 
 METRICS = (
     "pointing_game",
@@ -46,13 +47,17 @@ class Protocol:
             the original size, else of the image the network sees.
         canvas: of region insertion.
         steps: of deletion and insertion.
-        perturbed_images: region insertion, deletion and insertion are run on so many images only; None for all.
-        randomized_images: the sanity check is run on so many images only.
+        perturbed_images: region insertion, deletion and insertion are run on the first so many images of the data set
+            only (as far as a class of theirs is explained); None for all.
+        randomized_images: likewise for the sanity check, which explains an image once more per layer.
         randomized_layers: and compares at so many layers, spread from top to bottom.
+        randomized_order: see `RandomizationSanity`.
+        randomized_samples: noisy copies of the image that the sanity check's maps are means over; 50 with the order
+            "bottom_up" is smooth MPRT, 1 takes the image itself.
         seed_bins: thresholds of the seed curve.
 
     Raises:
-        ValueError: an unknown metric or canvas, or a number out of range.
+        ValueError: an unknown metric, canvas or order, or a number out of range.
     """
 
     metrics: tuple[str, ...] = LOCALISATION
@@ -67,6 +72,8 @@ class Protocol:
     perturbed_images: int | None = None
     randomized_images: int = 5
     randomized_layers: int = 8
+    randomized_order: Order = "cascading"
+    randomized_samples: int = 1
     seed_bins: int = 100
 
     def __post_init__(self) -> None:
@@ -75,11 +82,12 @@ class Protocol:
             raise ValueError(f"metrics={list(self.metrics)}: choose among {', '.join(METRICS)}")
         if self.canvas not in CANVASES:
             raise ValueError(f"canvas {self.canvas!r} is unknown; choose one of {', '.join(CANVASES)}")
+        check_order(self.randomized_order)
         if self.tolerance < 0 or not 0 <= self.smallest < 1:
             raise ValueError(
                 f"tolerance={self.tolerance} must be at least 0 pixels, smallest={self.smallest} in [0, 1)"
             )
-        for name in ("top", "predicted_top", "steps", "randomized_layers", "seed_bins"):
+        for name in ("top", "predicted_top", "steps", "randomized_layers", "randomized_samples", "seed_bins"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value}: must be at least 1")

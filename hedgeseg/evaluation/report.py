@@ -51,8 +51,9 @@ def write_report(
     comparisons = _comparisons(summaries, compare, classes, bins, resamples)
     text = summary_table(summaries)
     if comparisons:
-        text += "\n\nPaired differences on the maps of both (95 % interval, sign-flip p-value):\n\n" + comparison_table(
-            comparisons
+        text += (
+            "\n\n## Paired differences\n\nOn the maps of both, with 95 % interval and sign-flip p-value.\n\n"
+            + comparison_table(comparisons)
         )
     _write(root / "results.md", text + "\n")
     _write(root / "results.csv", summary_csv(summaries))

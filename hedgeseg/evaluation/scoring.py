@@ -21,14 +21,14 @@ from hedgeseg.metrics import (
     probability_curves,
     randomizable_layers,
     rank_accuracies,
-    region_insertions,
+    smoothed,
     spearman,
     target_pairs,
     top_overlap,
 )
 from hedgeseg.metrics.canvas import IMAGENET_MEAN, IMAGENET_STD
 from hedgeseg.metrics.randomization_sanity import Explain
-from hedgeseg.metrics.region_insertion import FRACTIONS
+from hedgeseg.metrics.region_insertion import FRACTIONS, inserted_answers
 from hedgeseg.metrics.seed_curve import seed_histogram
 
 __all__ = ["Network", "score_case"]
@@ -52,7 +52,7 @@ class Network:
 
 
 def score_case(
-    case: Case, maps: Tensor, seconds: float, protocol: Protocol, num_classes: int, network: Network, index: int
+    case: Case, maps: Tensor, seconds: float, protocol: Protocol, num_classes: int, network: Network
 ) -> Record:
     """Score the maps of one image.
 
@@ -63,15 +63,14 @@ def score_case(
         protocol: which metrics, with which settings.
         num_classes: of the data.
         network: for the metrics that ask it.
-        index: how many images this method has been scored on before; costly metrics run on the first few.
     """
     wanted = set(protocol.metrics)
     values = _localisation(case, maps, protocol)
     curves: dict[str, Tensor] = {}
-    if protocol.perturbed_images is None or index < protocol.perturbed_images:
+    if protocol.perturbed_images is None or case.position < protocol.perturbed_images:
         perturbed, curves = _perturbation(case, maps, protocol, network)
         values |= perturbed
-    if "randomization_sanity" in wanted and index < protocol.randomized_images:
+    if "randomization_sanity" in wanted and case.position < protocol.randomized_images:
         checked, layers = _sanity(case, maps, protocol, network)
         values, curves = values | checked, curves | layers
     return Record(
@@ -128,12 +127,13 @@ def _perturbation(
     curves: dict[str, Tensor] = {}
     colours = (network.mean, network.std)
     if "region_insertion" in protocol.metrics:
-        hits = region_insertions(
+        answers = inserted_answers(
             network.module, images, maps, case.targets, (*FRACTIONS, 1.0, 0.0), protocol.canvas, *colours
-        ).T.float()
-        curves["region_insertion"] = hits[:, :-2]
-        values["region_insertion"] = hits[:, :-2].mean(1)
-        values["region_insertion_clean"], values["region_insertion_canvas"] = hits[:, -2], hits[:, -1]
+        )
+        for name, answer in zip(("region_insertion", "region_insertion_probability"), answers, strict=True):
+            curves[name] = answer[:-2].T.float()
+            values[name] = curves[name].mean(1)
+            values[f"{name}_clean"], values[f"{name}_canvas"] = answer[-2].float(), answer[-1].float()
     if "deletion" in protocol.metrics:
         curves["deletion"] = probability_curves(
             network.module, images, maps, case.targets, "deletion", "mean", protocol.steps, *colours
@@ -151,10 +151,15 @@ def _sanity(
     case: Case, maps: Tensor, protocol: Protocol, network: Network
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The randomisation check of the first map; the others are NaN."""
-    metric = RandomizationSanity(
-        network.module, network.explain, layers=spread_layers(network.module, protocol.randomized_layers)
-    ).to(maps.device)
-    metric.update(case.image[None].to(maps.device), torch.tensor(case.targets[:1]), maps[:1])
+    smooth = protocol.randomized_samples > 1
+    explain = smoothed(network.explain, protocol.randomized_samples) if smooth else network.explain
+    layers = spread_layers(network.module, protocol)
+    # One image's values: what other processes score is not to be mixed in.
+    metric = RandomizationSanity(network.module, explain, protocol.randomized_order, layers, sync_on_compute=False).to(
+        maps.device
+    )
+    image, target = case.image[None].to(maps.device), torch.tensor(case.targets[:1])
+    metric.update(image, target, None if smooth else maps[:1])
     result = metric.compute()
     values, curves = {}, {}
     for name in ("randomization_sanity", "randomization_sanity_efficient_mprt"):
@@ -167,12 +172,13 @@ def _sanity(
     return values, curves
 
 
-def spread_layers(module: nn.Module, count: int) -> list[str]:
-    """So many of the layers that can be randomised, evenly from the logits down, the lowest among them."""
+def spread_layers(module: nn.Module, protocol: Protocol) -> list[str]:
+    """The layers after which maps are compared: evenly spread in the order of randomisation, with the last of all."""
     known = randomizable_layers(module)
-    if count >= len(known):
-        return known
-    return [known[round(i * (len(known) - 1) / max(1, count - 1))] for i in range(count)]
+    if protocol.randomized_order == "bottom_up":
+        known = known[::-1]
+    last, count = len(known) - 1, min(protocol.randomized_layers, len(known))
+    return [known[last - round(i * last / max(1, count - 1))] for i in range(count)][::-1]
 
 
 def _discrimination(maps: Tensor) -> dict[str, list[float]]:

@@ -7,25 +7,24 @@ resampling images needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from hedgeseg.metrics import Comparison, SeedCurve
+from hedgeseg.metrics import Comparison
+from hedgeseg.metrics.seed_curve import seed_curves
 
 Cells = tuple[Sequence[int], Sequence[int]]
 
 
 def pooled_curve(seeds: Sequence[Cells], num_classes: int, bins: int) -> dict[str, Tensor]:
     """What `SeedCurve.compute` returns for these images together."""
-    metric = SeedCurve(num_classes, bins)
+    shape = (num_classes + 1, num_classes, bins + 1)
     cells = torch.cat([torch.tensor(c, dtype=torch.int64) for c, _ in seeds])
     pixels = torch.cat([torch.tensor(p, dtype=torch.int64) for _, p in seeds])
-    flat = torch.zeros(metric.histogram.numel(), dtype=torch.int64).index_add_(0, cells, pixels)
-    metric.histogram = flat.view_as(metric.histogram)
-    metric._update_count = 1
-    return metric.compute()
+    return seed_curves(torch.zeros(math.prod(shape), dtype=torch.int64).index_add_(0, cells, pixels).view(shape))
 
 
 def best_parts(seeds: Sequence[Cells], num_classes: int, bins: int) -> Tensor:

@@ -11,54 +11,73 @@ from hedgeseg.evaluation.summary import Summary
 from hedgeseg.metrics import Comparison, Interval
 from hedgeseg.seeds.table import markdown
 
-COLUMNS: dict[str, str] = {
-    "pointing_game": "PG",
-    "pointing_game_difficult": "PG difficult",
-    "pointing_game_predicted": "PG predicted",
-    "pointing_game_difficult_predicted": "PG difficult predicted",
-    "pixel_average_precision": "AP",
-    "pixel_average_precision_two_channel": "AP two-channel",
-    "rank_accuracy": "rank accuracy",
-    "outside_inside_ratio": "O/I",
-    "positive_ratio": "PR",
-    "miou": "seed mIoU",
-    "region_insertion": "insertion of regions",
-    "deletion": "deletion",
-    "insertion": "insertion",
-    "class_discrimination": "class discrimination",
-    "randomization_sanity": "sanity: Spearman",
-    "randomization_sanity_efficient_mprt": "sanity: eMPRT",
+SECTIONS: dict[str, dict[str, str]] = {
+    "Where the maps point": {
+        "pointing_game": "PG",
+        "pointing_game_difficult": "PG difficult",
+        "pointing_game_predicted": "PG predicted",
+        "pointing_game_difficult_predicted": "PG difficult predicted",
+        "pixel_average_precision": "AP",
+        "pixel_average_precision_two_channel": "AP two-channel",
+        "rank_accuracy": "rank accuracy",
+        "outside_inside_ratio": "O/I",
+        "positive_ratio": "PR",
+        "miou": "seed mIoU",
+        "class_discrimination": "class discrimination",
+    },
+    "What the network makes of the pixels they choose": {
+        "region_insertion": "insertion of regions",
+        "region_insertion_clean": "(whole image)",
+        "region_insertion_canvas": "(bare canvas)",
+        "region_insertion_probability": "insertion of regions: probability",
+        "deletion": "deletion",
+        "insertion": "insertion",
+    },
+    "Whether they depend on what the network has learned": {
+        "randomization_sanity": "Spearman",
+        "randomization_sanity_efficient_mprt": "eMPRT",
+    },
 }
-"""Values in the order of the tables' columns, and what a column is called."""
+"""Tables in their order; values in the order of a table's columns, and what a column is called."""
 
 
 def summary_table(summaries: Sequence[Summary], intervals: bool = True) -> str:
-    """Markdown table with one row per method: means with their intervals, number of maps, seconds per map.
+    """Markdown tables with one row per method: number of maps, means with their intervals, seconds per map.
 
-    A column whose values all equal another's (a subset that is everything) is left out.
+    A column whose values all equal another's (a subset that is everything) is left out, and a table without columns.
     """
-    shown = _shown(summaries)
-    header = ["method", "n", *(COLUMNS[name] for name in shown), "s/map"]
-    body = [
-        [
-            summary.run.label,
-            str(summary.maps) + (f" ({summary.broken} not finite)" if summary.broken else ""),
-            *(_cell(summary.values.get(name), intervals) for name in shown),
-            f"{summary.seconds:.2f}",
+    tables = []
+    for title, columns in SECTIONS.items():
+        shown = _shown(summaries, columns)
+        if not shown:
+            continue
+        first = title == next(iter(SECTIONS))
+        header = ["method", "n", *(columns[name] for name in shown), *(["s/map"] if first else [])]
+        body = [
+            [
+                summary.run.label,
+                _count(summary) if first else str(summary.counts.get(shown[0], 0)),
+                *(_cell(summary.values.get(name), intervals) for name in shown),
+                *([f"{summary.seconds:.2f}"] if first else []),
+            ]
+            for summary in summaries
         ]
-        for summary in summaries
-    ]
-    return markdown(header, body)
+        tables.append(f"### {title}\n\n{markdown(header, body)}")
+    return "\n\n".join(tables)
 
 
 def comparison_table(comparisons: Mapping[tuple[str, str], Mapping[str, Comparison]]) -> str:
-    """Markdown table with one row per compared pair: first minus second on the maps of both, and the p-value."""
-    names = [name for name in COLUMNS if any(name in row for row in comparisons.values())]
-    body = [
-        [f"{first} - {second}", *(_difference(row.get(name)) for name in names)]
-        for (first, second), row in comparisons.items()
-    ]
-    return markdown(["difference", *(COLUMNS[name] for name in names)], body)
+    """Markdown tables with one row per compared pair: first minus second on the maps of both, and the p-value."""
+    tables = []
+    for title, columns in SECTIONS.items():
+        names = [name for name in columns if any(_known(row.get(name)) for row in comparisons.values())]
+        if names:
+            body = [
+                [f"{first} - {second}", *(_difference(row.get(name)) for name in names)]
+                for (first, second), row in comparisons.items()
+            ]
+            tables.append(f"### {title}\n\n{markdown(['difference', *(columns[name] for name in names)], body)}")
+    return "\n\n".join(tables)
 
 
 def summary_csv(summaries: Sequence[Summary]) -> str:
@@ -81,27 +100,37 @@ def comparison_csv(comparisons: Mapping[tuple[str, str], Mapping[str, Comparison
     return _csv(["first", "second", "value", "difference", "low", "high", "p_value", "n"], rows)
 
 
-def _shown(summaries: Sequence[Summary]) -> list[str]:
+def _shown(summaries: Sequence[Summary], columns: Mapping[str, str]) -> list[str]:
     shown: list[str] = []
-    for name in COLUMNS:
-        if all(math.isnan(s.values[name].mean) for s in summaries if name in s.values):
+    for name in columns:
+        having = [s for s in summaries if name in s.values]
+        if all(math.isnan(s.values[name].mean) for s in having):
             continue
-        if name.startswith("pointing_game_"):
-            base = [s for s in summaries if name in s.values]
-            if all(s.counts[name] == s.counts["pointing_game"] for s in base):
-                continue
+        whole = "pointing_game"
+        if name.startswith(f"{whole}_") and all(s.counts[name] == s.counts[whole] for s in having):
+            continue
         shown.append(name)
     return shown
+
+
+def _count(summary: Summary) -> str:
+    return str(summary.maps) + (f" ({summary.broken} not finite)" if summary.broken else "")
+
+
+def _known(value: Comparison | None) -> bool:
+    return value is not None and not math.isnan(value.difference)
 
 
 def _cell(value: Interval | None, intervals: bool) -> str:
     if value is None or math.isnan(value.mean):
         return "-"
-    return f"{value.mean:.3f} ({value.low:.3f}-{value.high:.3f})" if intervals else f"{value.mean:.3f}"
+    # A single image has no interval.
+    spread = f" ({value.low:.3f}-{value.high:.3f})" if intervals and value.low < value.high else ""
+    return f"{value.mean:.3f}{spread}"
 
 
 def _difference(value: Comparison | None) -> str:
-    if value is None or math.isnan(value.difference):
+    if value is None or not _known(value):
         return "-"
     return f"{value.difference:+.3f} ({value.low:+.3f} to {value.high:+.3f}), p={value.p_value:.3f}"
 

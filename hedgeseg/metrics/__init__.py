@@ -18,7 +18,7 @@ from hedgeseg.metrics.pixel_average_precision import PixelAveragePrecision, pixe
 from hedgeseg.metrics.pixel_pooled_precision import PxAP, pixel_histograms
 from hedgeseg.metrics.pointing_game import PointingGame, difficult_pairs, pointing_hits
 from hedgeseg.metrics.positive_ratio import PositiveRatio, positive_ratios
-from hedgeseg.metrics.randomization_sanity import RandomizationSanity, efficient_mprt
+from hedgeseg.metrics.randomization_sanity import RandomizationSanity, efficient_mprt, smoothed
 from hedgeseg.metrics.rank_accuracy import RankAccuracy, rank_accuracies
 from hedgeseg.metrics.region_insertion import RegionInsertion, region_insertions
 from hedgeseg.metrics.seed_curve import SeedCurve
@@ -62,6 +62,7 @@ __all__ = [
     "rank_accuracies",
     "region_insertions",
     "score_maps",
+    "smoothed",
     "spearman",
     "ssim",
     "summarize",

@@ -10,16 +10,18 @@ The model itself is never touched, and neither is the global random state.
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from hedgeseg.metrics.map_metric import ordinary_tensors
 
-__all__ = ["Order", "randomizable_layers", "randomize_all", "randomized_models"]
+__all__ = ["Order", "check_order", "randomizable_layers", "randomize_all", "randomized_models"]
 
-Order: TypeAlias = Literal["cascading", "independent"]
+Order: TypeAlias = Literal["cascading", "independent", "bottom_up"]
+"""cascading: from the logits down, each layer on top of the last; bottom_up: the same from the lowest layer up, so that
+no layer keeps its trained input; independent: one layer at a time, the others as trained."""
 
 
 def randomizable_layers(model: nn.Module) -> list[str]:
@@ -41,13 +43,13 @@ def randomizable_layers(model: nn.Module) -> list[str]:
 def randomized_models(
     model: nn.Module, layers: Sequence[str] | None = None, order: Order = "cascading", seed: int = 0
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Yield (layer, copy of the model) with that layer randomised, from the logits down.
+    """Yield (layer, copy of the model) with that layer randomised, from the logits down or from the image up.
 
     Args:
         model: never changed; copied once. The copy is changed in place from one item to the next.
         layers: the layers to stop at, in any order; None for all. In a cascade the layers between them are randomised
             too.
-        order: "cascading" keeps the layers above randomised, "independent" restores them.
+        order: "cascading" keeps the layers above randomised, "bottom_up" those below, "independent" restores them.
         seed: of the drawn parameters; a layer gets the same values in any order and whatever the other layers are.
 
     Raises:
@@ -58,20 +60,30 @@ def randomized_models(
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise ValueError(f"layer {unknown[0]!r} cannot be randomised; choose among {', '.join(known)}")
-    if order not in ("cascading", "independent"):
-        raise ValueError(f"order must be 'cascading' or 'independent', got {order!r}")
+    check_order(order)
     with ordinary_tensors():
         twin = copy.deepcopy(model)
-    for index, name in enumerate(known):
+    seeds = {name: seed * len(known) + index for index, name in enumerate(known)}
+    for name in reversed(known) if order == "bottom_up" else known:
         if order == "independent" and name not in chosen:
             continue
         module = twin.get_submodule(name)
         kept = [weight.detach().clone() for weight in module.parameters(recurse=False)]
-        _randomize(module, torch.Generator().manual_seed(seed * len(known) + index))
+        _randomize(module, torch.Generator().manual_seed(seeds[name]))
         if name in chosen:
             yield name, twin
         if order == "independent":
             _write(module, kept)
+
+
+def check_order(order: str) -> None:
+    """Refuse an unknown order.
+
+    Raises:
+        ValueError: names the known ones.
+    """
+    if order not in get_args(Order):
+        raise ValueError(f"order must be one of {', '.join(map(repr, get_args(Order)))}, got {order!r}")
 
 
 def randomize_all(model: nn.Module, seed: int = 0) -> nn.Module:

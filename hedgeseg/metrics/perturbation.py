@@ -10,6 +10,9 @@ from hedgeseg.metrics.pairs import check_maps, resize_maps
 
 __all__ = ["check_images", "check_targets", "relevance_ranks", "reveal"]
 
+TOGETHER = 16
+"""Images shown to the model at once: the steps of one image fill a batch, which costs less than one by one."""
+
 
 def relevance_ranks(maps: Tensor) -> Tensor:
     """Rank of every pixel of `(B, H, W)` maps: int64, 0 for the most relevant, equal values in row-major order."""
@@ -60,5 +63,10 @@ def reveal(predict: Predict, front: Tensor, back: Tensor, maps: Tensor, counts: 
         float `(len(counts), B, K)`.
     """
     ranks = relevance_ranks(maps).to(front.device)[:, None]
+    steps = max(1, TOGETHER // max(1, len(front)))
+    parts = []
     with evaluating(predict):
-        return torch.stack([predict(torch.where(ranks < count, front, back)).float() for count in counts])
+        for limits in torch.tensor(counts, device=ranks.device).split(steps):
+            shown = torch.where(ranks < limits.view(-1, 1, 1, 1, 1), front, back)
+            parts.append(predict(shown.flatten(0, 1)).float().unflatten(0, (len(limits), len(front))))
+    return torch.cat(parts)

@@ -19,7 +19,7 @@ from torchmetrics import Metric
 
 from hedgeseg.metrics.map_metric import ordinary_tensors
 
-__all__ = ["SeedCurve", "seed_histogram"]
+__all__ = ["SeedCurve", "seed_curves", "seed_histogram"]
 
 IGNORE = 255
 PLATEAU = 0.01
@@ -86,8 +86,17 @@ def _validate(scores: Tensor, classes: Tensor, masks: Tensor, num_classes: int) 
     return scores, classes, masks
 
 
-def _curves(confusion: Tensor) -> dict[str, Tensor]:
-    """Everything `SeedCurve.compute` returns, from int64 `(T, C + 1, C + 1)` [threshold, true, predicted]."""
+def _confusions(histogram: Tensor) -> Tensor:
+    """int64 `(T, C + 1, C + 1)`: [threshold, true, predicted]."""
+    # Foreground at threshold t are the entries i > t of the last axis, background the rest.
+    foreground = histogram.flip(2).cumsum(2).flip(2)[:, :, 1:]
+    background = histogram.sum((1, 2))[:, None] - foreground.sum(1)
+    return torch.cat([background[:, None], foreground], 1).permute(2, 0, 1)
+
+
+def seed_curves(histogram: Tensor) -> dict[str, Tensor]:
+    """Everything `SeedCurve.compute` returns, from a sum of `seed_histogram`."""
+    confusion = _confusions(histogram)
     hit = confusion.diagonal(dim1=1, dim2=2)
     true, predicted = confusion.sum(2), confusion.sum(1)
     union = true + predicted - hit
@@ -194,7 +203,7 @@ class SeedCurve(Metric):
 
     def confusion(self, threshold: float) -> Tensor:
         """Confusion matrix `(C + 1, C + 1)` [true, predicted] at the threshold of the grid nearest to `threshold`."""
-        return self._confusions()[self._nearest(threshold)]
+        return _confusions(self.histogram)[self._nearest(threshold)]
 
     def miou_at(self, threshold: float) -> Tensor:
         """Mean IoU at the threshold of the grid nearest to `threshold`, at most half a bin away."""
@@ -204,16 +213,9 @@ class SeedCurve(Metric):
         """Return the keys listed in the class's docstring as float tensors."""
         if self.histogram.sum() == 0:
             warnings.warn("SeedCurve has counted no pixel; the result is NaN", UserWarning, stacklevel=2)
-        return _curves(self._confusions())
+        return seed_curves(self.histogram)
 
     def _nearest(self, threshold: float) -> int:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must be in [0, 1], got {threshold}")
         return min(round(threshold * self.bins), self.bins - 1)
-
-    def _confusions(self) -> Tensor:
-        """int64 `(T, C + 1, C + 1)`: [threshold, true, predicted]."""
-        # Foreground at threshold t are the entries i > t of the last axis, background the rest.
-        foreground = self.histogram.flip(2).cumsum(2).flip(2)[:, :, 1:]
-        background = self.histogram.sum((1, 2))[:, None] - foreground.sum(1)
-        return torch.cat([background[:, None], foreground], 1).permute(2, 0, 1)

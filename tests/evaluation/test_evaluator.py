@@ -31,10 +31,11 @@ def cases(count=3, protocol=PROTOCOL):
     mask[4:10, 1:6], mask[5:12, 9:14], mask[0] = 1, 2, 255
     return [
         make_case(
-            f"image{i}", torch.randn(3, 16, 16, generator=generator), [0, 1], Annotations((16, 16), mask), protocol
+            f"image{i}", torch.randn(3, 16, 16, generator=generator), [0, 1], Annotations((16, 16), mask), protocol,
+            position=i,
         )
         for i in range(count)
-    ]
+    ]  # fmt: skip
 
 
 def test_methods_are_read_as_they_are_written():
@@ -96,7 +97,7 @@ def test_every_metric_is_scored_written_and_resumed(tmp_path):
     records = {run.label: read_records(tmp_path / "images", run.key) for run in RUNS}
     assert [len(records[run.label]) for run in RUNS] == [3, 3, 2]
     text = write_report(tmp_path, resamples=20)
-    for word in ("| gradient", "| center", "PG", "seed mIoU", "insertion", "gradient - center", "sanity"):
+    for word in ("| gradient", "| center", "PG", "seed mIoU", "insertion", "gradient - center", "eMPRT"):
         assert word in text
     result = json.loads((tmp_path / "results.json").read_text())
     gradient = result["methods"][[m["label"] for m in result["methods"]].index("gradient")]

@@ -86,6 +86,10 @@ def test_region_insertion_scores():
     assert result["region_insertion"].item() == result["region_insertion_relative"].item() == 0.5
     assert result["region_insertion_clean"].item() == 1.0
     assert result["region_insertion_canvas"].item() == 0.0
+    # The logits' difference grows by a hundredth with every percent.
+    percent = torch.arange(1, 21) / 100
+    torch.testing.assert_close(result["region_insertion_probability_curve"], (percent - 0.105).sigmoid())
+    assert result["region_insertion_probability"].item() == pytest.approx((percent - 0.105).sigmoid().mean().item())
     assert result["region_insertion_fractions"].tolist() == pytest.approx([p / 100 for p in range(1, 21)])
 
 
@@ -93,8 +97,8 @@ def test_fractions_count_pixels_exactly():
     seen = []
 
     def count(images):
-        seen.append(int(images[0, 0].sum()))
-        return images.new_zeros(1, 2)
+        seen.extend(int(image[0].sum()) for image in images)
+        return images.new_zeros(len(images), 2)
 
     fractions = [percent / 100 for percent in range(1, 101)]
     region_insertions(count, torch.ones(1, 3, 10, 10), torch.rand(1, 10, 10), [0], fractions, "black", **RAW)

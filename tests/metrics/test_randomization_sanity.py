@@ -4,7 +4,14 @@ import torch
 from scipy.stats import entropy, spearmanr
 from torch import nn
 
-from hedgeseg.metrics import RandomizationSanity, efficient_mprt, randomizable_layers, randomize_all, randomized_models
+from hedgeseg.metrics import (
+    RandomizationSanity,
+    efficient_mprt,
+    randomizable_layers,
+    randomize_all,
+    randomized_models,
+    smoothed,
+)
 from hedgeseg.metrics.randomization_sanity import histogram_entropy
 
 
@@ -90,6 +97,61 @@ def test_the_live_model_is_never_touched(order, inference):
     assert [id(p) for p in model.parameters()] == identities
     assert [module.training for module in model.modules()] == [True, True, False, *[True] * 6]
     assert not list(metric.parameters())
+
+
+def test_bottom_up_goes_from_the_image_to_the_logits():
+    model, (images, targets) = network(), batch()
+    assert [(n, changed_layers(model, t)) for n, t in randomized_models(model, order="bottom_up")] == [
+        ("0", {"0"}), ("3", {"3", "0"}), ("7", {"7", "3", "0"}),
+    ]  # fmt: skip
+    metrics = {order: RandomizationSanity(model, gradient, order) for order in ("cascading", "bottom_up")}
+    for metric in metrics.values():
+        metric.update(images, targets)
+    assert metrics["bottom_up"].layers == ("0", "3", "7")
+    down, up = (metric.compute() for metric in metrics.values())
+    # Both end in the same model.
+    name = "randomization_sanity_spearman"
+    assert up[name][-1].item() == pytest.approx(down[name][-1].item(), abs=1e-6)
+    name = "randomization_sanity_efficient_mprt"
+    assert up[name].item() == pytest.approx(down[name].item(), abs=1e-6)
+    part = RandomizationSanity(model, gradient, "independent", layers=["3"])
+    part.update(images, targets)
+    assert part.compute()[name].item() == pytest.approx(down[name].item(), abs=1e-6)
+
+
+def test_smoothed_maps_equal_a_loop_over_noisy_images():
+    model, (images, targets) = network(), batch()
+    images[1] *= 5
+    state = torch.get_rng_state()
+    smooth = smoothed(gradient, samples=4, noise=0.2, seed=3)
+    maps = smooth(model, images, targets)
+    assert torch.equal(torch.get_rng_state(), state)
+    generator = torch.Generator().manual_seed(3)
+    units = [torch.randn(3, 16, 16, generator=generator) for _ in range(4)]
+    for i in range(3):
+        image, spread = images[i], 0.2 * (images[i].max() - images[i].min())
+        expected = sum(gradient(model, (image + spread * unit)[None], targets[i : i + 1]) for unit in units) / 4
+        torch.testing.assert_close(maps[i : i + 1], expected)
+    torch.testing.assert_close(
+        smoothed(gradient, samples=1, noise=0.0)(model, images, targets), gradient(model, images, targets)
+    )
+    with pytest.raises(ValueError, match="samples=0"):
+        smoothed(gradient, samples=0)
+
+
+def test_smooth_mprt_sees_through_noise_that_is_no_explanation():
+    model, (images, targets) = network(), batch()
+
+    def noisy(model, images, targets):
+        # A map whose sign follows the pixels' finest detail: unlike itself after the slightest change.
+        return (images.sum(1) * 40).sin() + gradient(model, images, targets)
+
+    plain = RandomizationSanity(model, noisy, "bottom_up")
+    smooth = RandomizationSanity(model, smoothed(noisy, samples=20), "bottom_up")
+    for metric in (plain, smooth):
+        metric.update(images, targets)
+    name = "randomization_sanity"
+    assert smooth.compute()[name] < plain.compute()[name]
 
 
 def test_curves_equal_scipy():
