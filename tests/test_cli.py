@@ -1,5 +1,6 @@
 """The console script, called as `main(argv)`."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -152,6 +153,24 @@ def test_score(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (scores,) = json.loads((folders / "scores.json").read_text()).values()
     assert scores["images"] == 2
     assert scores["per_class"]["dog"]["iou"] == pytest.approx(0.75)
+
+
+def test_score_writes_its_tables(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["score", str(folders / "seeds"), "--masks", str(folders / "masks"), "--classes", CLASSES]
+    assert main([*argv, "--no-detection", "--out", str(folders / "scores")]) == 0
+    assert str(folders / "scores") in capsys.readouterr().out
+    (scores,) = json.loads((folders / "scores" / "scores.json").read_text()).values()
+    with (folders / "scores" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = {(row["class"], row["value"]): row["number"] for row in rows}
+    assert {row["seeds"] for row in rows} == {str(folders / "seeds")}
+    assert float(numbers["", "miou"]) == pytest.approx(scores["miou"], rel=1e-5)
+    assert float(numbers["dog", "iou"]) == pytest.approx(0.75)
+    assert numbers["cat", "iou"] == ""
+    text = (folders / "scores" / "scores.md").read_text()
+    assert "mIoU" in text
+    assert "| dog" in text
+    assert sorted(path.name for path in (folders / "scores").iterdir()) == ["scores.csv", "scores.json", "scores.md"]
 
 
 def test_score_counts_missing_seeds(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

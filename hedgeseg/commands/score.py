@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
         "--unsure", default="background", choices=("background", "drop", "miss"), help="what a predicted 255 counts as"
     )
     parser.add_argument("--no-detection", action="store_true", help="leave out detection mAP, which takes longest")
+    parser.add_argument("--out", type=Path, help="also write scores.json, scores.csv and scores.md into this folder")
     parser.add_argument("--json", type=Path, help="also write all numbers to this file")
     parser.set_defaults(run=run)
 
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score, print, and write the numbers."""
     from hedgeseg.seeds.score import score_folder
-    from hedgeseg.seeds.table import class_table, score_table, write_scores
+    from hedgeseg.seeds.table import class_table, score_table, write_scores, write_tables
 
     truth = labelled_folder(arguments)
     scores = {
@@ -45,4 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"\n{name}\n{class_table(found)}")
     if arguments.json:
         write_scores(arguments.json, scores)
+    if arguments.out:
+        write_tables(arguments.out, scores)
+        print(f"\ntables: {arguments.out}")
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
@@ -57,6 +59,36 @@ def write_scores(path: str | os.PathLike[str], scores: Mapping[str, Any]) -> Pat
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(plain(scores), indent=2, sort_keys=False) + "\n", encoding="utf-8")
     return target
+
+
+def write_tables(folder: str | os.PathLike[str], scores: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write `scores.json`, `scores.csv` and `scores.md` into a folder, each whole or not at all.
+
+    Args:
+        folder: made if it does not exist.
+        scores: as `score_table` takes them.
+    """
+    target = Path(folder)
+    write_scores(target / "scores.json", scores)
+    sections = [score_table(scores), *(f"## {name}\n\n{class_table(found)}" for name, found in scores.items())]
+    for name, text in (("scores.csv", score_csv(scores)), ("scores.md", "\n\n".join(sections) + "\n")):
+        with replacing(target / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return target
+
+
+def score_csv(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line per number: seeds, class (empty for numbers over all classes), value, number (empty if undefined)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["seeds", "class", "value", "number"])
+    for name, found in scores.items():
+        groups = {"": {key: value for key, value in found.items() if key != "per_class"}, **found["per_class"]}
+        for group, values in groups.items():
+            writer.writerows(
+                [name, group, key, f"{value:.6g}" if math.isfinite(value) else ""] for key, value in values.items()
+            )
+    return text.getvalue()
 
 
 def plain(value: Any) -> Any:
