@@ -75,6 +75,14 @@ def _validate(scores: Tensor, classes: Tensor, masks: Tensor, num_classes: int) 
             f"scores must be in [0, 1], got [{float(low):.4g}, {float(high):.4g}]; "
             "clip negatives and divide each map by its maximum first"
         )
+    ragged = scores.isnan().flatten(2)
+    broken = ragged.any(2) & ~ragged.all(2)
+    if broken.any():
+        image, row = broken.nonzero()[0].tolist()
+        raise ValueError(
+            f"scores[{image}, {row}] hold NaN at {int(ragged[image, row].sum())} pixels; only a row that is NaN "
+            "throughout is taken for one that is not there"
+        )
     if classes.numel() and not -1 <= int(classes.min()) <= int(classes.max()) < num_classes:
         raise ValueError(f"classes must be in 0..{num_classes - 1}, or -1 for none, got {classes.unique().tolist()}")
     unknown = (masks != IGNORE) & ((masks < 0) | (masks > num_classes))
@@ -195,7 +203,7 @@ class SeedCurve(Metric):
 
         Raises:
             TypeError: if a dtype is wrong.
-            ValueError: if shapes disagree or a class or mask value is out of range.
+            ValueError: if shapes disagree, a class or mask value is out of range, or a row is NaN in part.
         """
         with ordinary_tensors():
             checked = _validate(scores, torch.as_tensor(classes), masks, self.num_classes)

@@ -54,6 +54,20 @@ def test_contrast_changes_the_ratio_but_one_outlier_less_so_when_clipped():
     )
 
 
+@pytest.mark.parametrize("power", [0.3, 1.0, 3.0, 10.0])
+def test_closed_form_of_two_levels_under_contrast(power):
+    maps, masks = torch.full((1, 8, 8), 0.5), half_mask()
+    maps[masks] = 1.0
+    maps[0, -1, -1] = 0.0  # keeps the range at [0, 1]
+    ratios = outside_inside_ratios(maps**power, masks)
+    # The same ranking throughout: only contrast moves the ratio, from 0.79 to 0.001.
+    assert ratios["outside_inside_ratio"].item() == pytest.approx(0.5**power * 31 / 32, rel=1e-5)
+    maps = torch.where(masks, 1.0, 0.0)
+    maps[0, -1, -1] = -49.0
+    # One negative outlier lifts everything else towards 1: (31 * 49 / 50 + 0) / 32.
+    assert outside_inside_ratios(maps, masks)["outside_inside_ratio"].item() == pytest.approx(31 * 49 / 50 / 32)
+
+
 def test_constant_map_is_uninformative():
     ratios = outside_inside_ratios(torch.full((1, 8, 8), -3.0), half_mask())
     for name in ("outside_inside_ratio", "outside_inside_ratio_clipped", "outside_inside_ratio_positive"):

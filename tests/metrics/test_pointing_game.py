@@ -100,6 +100,27 @@ def test_class_mean_micro_mean_and_absent_class():
     assert all(value.is_floating_point() for value in result.values())
 
 
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")
+def test_hits_and_accuracies_equal_torchray():
+    oracle = pytest.importorskip("torchray.benchmark.pointing_game").PointingGame(num_classes=4, tolerance=15)
+    generator = torch.Generator().manual_seed(0)
+    metric = PointingGame(num_classes=4)
+    for number in range(60):
+        saliency = torch.rand(1, 70, 90, generator=generator)
+        mask = torch.zeros(1, 70, 90, dtype=torch.bool)
+        top, left = (int(torch.randint(0, side, (), generator=generator)) for side in (60, 80))
+        mask[0, top : top + 8, left : left + 5] = True
+        row, column = divmod(int(saliency.argmax()), 90)
+        oracle.aggregate(oracle.evaluate(mask[0], (column, row)), number % 3)
+        metric.update(saliency, mask, [number % 3])
+    result = metric.compute()
+    # It counts the class that does not occur as 0.
+    torch.testing.assert_close(
+        result["pointing_game_per_class"].nan_to_num().double(), torch.as_tensor(oracle.class_accuracies).double()
+    )
+    assert result["pointing_game_per_class"].nan_to_num().mean().item() == pytest.approx(float(oracle.accuracy))
+
+
 def test_subsets_are_counted_apart():
     maps, masks = (torch.cat([tensor] * 4) for tensor in pair())
     masks[2:] = False

@@ -128,6 +128,10 @@ def test_arguments_are_checked():
     good = torch.ones(1, 2, 2), torch.tensor([0]), torch.ones(2, 2, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"scores must be in \[0, 1\]"):
         metric.update(good[0] * 3, *good[1:])
+    partly = good[0].clone()
+    partly[0, 0, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"scores\[0, 0\] hold NaN at 1 pixels"):
+        metric.update(partly, *good[1:])
     with pytest.raises(ValueError, match="hold the id 7"):
         metric.update(*good[:2], good[2] * 7)
     with pytest.raises(ValueError, match=r"classes must be in 0\.\.1"):
