@@ -31,8 +31,9 @@ def explain(problem: Problem, relu: bool = True) -> Explanation:
             speaks for the opposite.
 
     Returns:
-        Maps; without `relu` their sum at the layer is 0, wherever the target has weights of both signs. Cost: as
-        ``excitation_backprop``.
+        Maps, differences of probabilities: positive where the walk from the class arrives more often than that from
+        its opposite. Without `relu` their sum at the layer is 0, wherever the target has weights of both signs. Cost:
+        as ``excitation_backprop``.
     """
 
     def top(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:

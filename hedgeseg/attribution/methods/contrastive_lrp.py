@@ -23,7 +23,8 @@ Starts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def explain(problem: Problem) -> Explanation:
     """LRP (alpha 1, beta 0) from the target, minus LRP from every other class, scaled to the same sum.
 
-    The target starts at its logit, each other class at the target's logit divided by their number.
+    ``L(R) - r L(R')`` with r the ratio of their sums: R is the target's logit at the target, and R' the same logit,
+    divided by their number, at each other class.
 
     Args:
         problem: What is to be explained.

@@ -19,7 +19,8 @@ def explain(problem: Problem, relu: bool = False) -> Explanation:
             shows evidence against the class too.
 
     Returns:
-        Maps in units of the logit per position. Cost: one forward pass.
+        Maps in units of the logit per position: positive where features that raise the logit are active, negative
+        where those that lower it are. Cost: one forward pass.
     """
     _, name, _, activation, gradients = explanation = record_to_layer(problem, RuleBook("grad_cam", {}))
     maps = (channel_weights(gradients) * activation).sum(2)

@@ -20,7 +20,7 @@ def explain(problem: Problem) -> Explanation:
         problem: What is to be explained; its layer is chosen as for ``hedge``.
 
     Returns:
-        Maps >= 0. Cost: one forward pass.
+        Maps >= 0, in units of the activation: what lowers the logit is left out. Cost: one forward pass.
     """
     recording, name, _, activation, gradients = record_to_layer(problem, RuleBook("grad_cam_plus_plus", {}))
     weights = pixel_weights(activation, gradients)

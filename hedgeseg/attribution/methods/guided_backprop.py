@@ -26,6 +26,8 @@ def rule_book() -> RuleBook:
 def explain(problem: Problem, channels: Channels = "sum") -> Explanation:
     """The gradient of the target's logit, where every ReLU (and ReLU6) lets only positive gradients back.
 
+    ``g_in = g [g > 0] [x >= 0]`` (Fig. 1 of the paper).
+
     Args:
         problem: What is to be explained.
         channels: How the channels become one map: their signed sum, or the largest absolute value.

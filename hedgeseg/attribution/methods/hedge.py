@@ -69,7 +69,8 @@ def explain(
     Returns:
         Signed maps. Positive is evidence for the class. The scale of the "paper" variant is such that the absolute
         relevance of an image's channels and pixels sums to 2 (before the channels are summed); the "official" variant
-        has the authors' scale, a sum of gamma - 2 on networks without branches.
+        has the authors' scale, a sum of gamma - 2 on networks without branches. Cost: one forward pass, and as much
+        as three more shared by all targets and three per target.
 
     Raises:
         ValueError: If an option has no such value.
@@ -95,6 +96,7 @@ METHOD = Method(
     "Gradient hedging (Nam et al. 2024): signed pixel relevance, positive held against equal negative",
     explain,
     signed=True,
+    cost="1 forward, then 3 convolutions a layer, and 3 per target",
 )
 
 

@@ -23,6 +23,10 @@ from hedgeseg.attribution.tape import Op
 def explain(problem: Problem, multi_label: bool = False) -> Explanation:
     """RSP from a feature map's gradient-weighted channels down to the pixels.
 
+    The start is ``x * mean(dy_t/dx) / max``, with its sign. At a convolution, positive and negative relevance are each
+    sent along the activations they were met with, ``C = x+ V^T(R / (x+ V))`` where V correlates x+ with R, instead of
+    along its weights; the positive share minus the negative one is shifted to the sum that arrived.
+
     Args:
         problem: What is to be explained; its layer is chosen as for ``hedge``.
         multi_label: Whether an image's targets are each other's hostile labels: each starts from its own map minus the
