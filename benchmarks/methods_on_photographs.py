@@ -102,7 +102,7 @@ class Drawings:
         return np.asarray(found if METHODS_KNOWN[run.method].signed else found - found.min())
 
 
-def photograph(dataset: ImageSubset, i: int, position: int = 0) -> Case:
+def photograph(dataset: ImageSubset, i: int, turn: int = 0) -> Case:
     """A photograph with its annotations, at the network's size and at its own."""
     sample = dataset[i]
     mask, own = sample["mask"], torch.from_numpy(np.asarray(dataset.mask(i))).long()
@@ -113,7 +113,7 @@ def photograph(dataset: ImageSubset, i: int, position: int = 0) -> Case:
         Annotations((mask.shape[0], mask.shape[1]), mask),
         PROTOCOL,
         Annotations((own.shape[0], own.shape[1]), own),
-        position=position,
+        turn=turn,
     )
 
 
@@ -180,9 +180,9 @@ def evaluate(
     order = explained(network, dataset)[:limit]
     # Method by method, so that a table is complete as far as it goes.
     for run in runs:
-        for position, (i, _) in enumerate(tqdm(order[: run.limit], desc=f"{arch}: {run.label}")):
+        for turn, (i, _) in enumerate(tqdm(order[: run.limit], desc=f"{arch}: {run.label}")):
             if dataset.ids[i] not in evaluator.done(run):
-                evaluator.add(network, [photograph(dataset, i, position)], [run])
+                evaluator.add(network, [photograph(dataset, i, turn)], [run])
     for label, reason in evaluator.failures.items():
         print(f"{label}: {reason}")
     print(f"{arch}, {NETWORKS[arch]} px, {len(order)} photographs\n\n{write_report(folder)}")

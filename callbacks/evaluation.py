@@ -5,9 +5,10 @@ Evaluation("runs/evaluation", ["hedge", "hedge gamma=2", "grad_cam"], Protocol(m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,8 +32,8 @@ class Evaluation(Callback):
     Args:
         folder: made if it does not exist; gets `results.md`, `results.csv`, `comparisons.csv`, `results.json` and
             `plots/`.
-        methods: such as `hedge`, `hedge gamma=2`, `rise masks=500 limit=20`; a limit is a number of images,
-            the first ones of the data set.
+        methods: such as `hedge`, `hedge gamma=2`, `rise masks=500 limit=20`; with a limit, only
+            so many images of the data set, drawn at random (always the same ones).
         protocol: what is asked of every map.
         compare: pairs of methods to compare, as they are written in `methods` without their limit; None compares every
             method with the first.
@@ -94,9 +95,13 @@ class Evaluation(Callback):
             examples = read_batch(batch, "", self.batch_adapter)
             start = self._seen.get(dataloader_idx, 0)
             self._seen[dataloader_idx] = start + len(examples)
+            places = [image_position(example, start + i, trainer, dataset) for i, example in enumerate(examples)]
+            drawn = turns(dataset)
             cases = [
-                self._case(example, dataset, dataloader_idx, image_position(example, start + i, trainer, dataset))
-                for i, example in enumerate(examples)
+                self._case(
+                    example, dataset, f"{dataloader_idx}_{place}", place if drawn is None else drawn[place % len(drawn)]
+                )
+                for example, place in zip(examples, places, strict=True)
                 if example.labels
             ]
             for _, group in groupby(cases, key=lambda case: case.image.shape):
@@ -112,17 +117,17 @@ class Evaluation(Callback):
             text = write_report(self.folder, self.compare, self.plots)
             rank_zero_info(f"\n{text}\n\nEvaluation: tables and plots are in {self.folder}")
 
-    def _case(self, example: Example, dataset: Any, loader: int, position: int) -> Case:
+    def _case(self, example: Example, dataset: Any, place: str, turn: int) -> Case:
         size = (example.image.shape[1], example.image.shape[2])
         return make_case(
-            example.key if example.named else f"{loader}_{position}",
+            example.key if example.named else place,
             example.image,
             example.labels or (),
             Annotations(size, example.mask, example.boxes, example.box_labels, example.void),
             self.protocol,
             _original(example, dataset),
             example.exclusive,
-            position,
+            turn,
         )
 
 
@@ -135,6 +140,16 @@ def image_position(example: Example, number: int, trainer: Trainer, dataset: Any
         return example.index
     place = number * trainer.world_size + trainer.global_rank
     return place % len(dataset) if hasattr(dataset, "__len__") else place
+
+
+def turns(dataset: Any) -> Sequence[int] | None:
+    """When each image of a data set comes if they are drawn at random, always in the same order; None without a length.
+
+    The first images of a folder are often of one class; the first that are drawn stand for all.
+    """
+    if not hasattr(dataset, "__len__"):
+        return None
+    return cast(list[int], torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist())
 
 
 def _original(example: Example, dataset: Any) -> Annotations | None:

@@ -62,7 +62,7 @@ def make_case(
     protocol: Protocol,
     original: Annotations | None = None,
     exclusive: bool = False,
-    position: int = 0,
+    turn: int = 0,
 ) -> Case:
     """An image with all its labelled classes, as a protocol sees them.
 
@@ -74,7 +74,7 @@ def make_case(
         protocol: says where the objects are.
         original: annotations at the original image's size, for the pointing game; None uses `seen`.
         exclusive: whether an image has exactly one class.
-        position: the image's place in the data set.
+        turn: see `Case`.
 
     Raises:
         ValueError: the annotations hold nothing of the kind that the protocol asks for.
@@ -100,7 +100,7 @@ def make_case(
         original_valid=None if original is None else original.valid,
         truth=truth,
         exclusive=exclusive,
-        position=position,
+        turn=turn,
     )
 
 

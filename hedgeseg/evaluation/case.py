@@ -29,8 +29,8 @@ class Case:
         exclusive: whether an image has exactly one class.
         difficult: bool (T,), the pointing game's difficult subset.
         predicted: bool (T,), whether the network predicts the class.
-        position: its place in the data set. Costly metrics and limited methods take the first places, so that which
-            images they see depends neither on the number of processes nor on interruptions.
+        turn: costly metrics and limited methods take the images with the lowest turns, numbers from 0 that are given
+            once for all, so that the choice depends neither on the number of processes nor on interruptions.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Case:
     exclusive: bool = False
     difficult: Tensor | None = None
     predicted: Tensor | None = None
-    position: int = 0
+    turn: int = 0
 
 
 def select(case: Case, logits: Tensor, protocol: Protocol) -> Case | None:

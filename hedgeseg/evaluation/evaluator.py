@@ -138,7 +138,7 @@ class Evaluator:
     def _run(self, run: MethodRun, network: nn.Module, cases: Sequence[Case], device: torch.device) -> None:
         journal = self._journals[run.key]
         pending = [
-            case for case in cases if case.id not in journal.done and (run.limit is None or case.position < run.limit)
+            case for case in cases if case.id not in journal.done and (run.limit is None or case.turn < run.limit)
         ]
         if not pending or run.label in self._failed:
             return

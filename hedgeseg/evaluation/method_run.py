@@ -23,7 +23,7 @@ class MethodRun:
         label: what the row is called.
         method: a key of `METHODS`.
         options: of the method, and `layer` or `chunk` of `attribute`.
-        limit: only the first so many images of the data set are explained, for methods that take minutes; None for all.
+        limit: only so many images of the data set are explained, for methods that take minutes; None for all.
     """
 
     label: str

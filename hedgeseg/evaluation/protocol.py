@@ -47,8 +47,8 @@ class Protocol:
             the original size, else of the image the network sees.
         canvas: of region insertion.
         steps: of deletion and insertion.
-        perturbed_images: region insertion, deletion and insertion are run on the first so many images of the data set
-            only (as far as a class of theirs is explained); None for all.
+        perturbed_images: region insertion, deletion and insertion are run on so many images of the data set only, the
+            first by their turn, as far as a class of theirs is explained; None for all.
         randomized_images: likewise for the sanity check, which explains an image once more per layer.
         randomized_layers: and compares at so many layers, spread from top to bottom.
         randomized_order: see `RandomizationSanity`.

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 
 from hedgeseg.callbacks import Evaluation
 from hedgeseg.callbacks.batches import read_batch
-from hedgeseg.callbacks.evaluation import image_position
+from hedgeseg.callbacks.evaluation import image_position, turns
 from hedgeseg.data import ShapesDataModule
 from hedgeseg.evaluation import Protocol
 from hedgeseg.models import Classifier
@@ -79,3 +79,13 @@ def test_the_place_of_an_image_is_what_its_batch_or_its_loader_says():
     assert image_position(second, 2, trainer, iter(())) == 5
     (named,) = read_batch({"image": torch.zeros(1, 3, 4, 4), "label": [1], "index": torch.tensor([7])}, "")
     assert image_position(named, 0, trainer, range(9)) == 7
+
+
+def test_images_take_turns_in_an_order_that_is_drawn_once_for_all():
+    state = torch.get_rng_state()
+    drawn = turns(range(50))
+    assert sorted(drawn) == list(range(50))
+    assert drawn != list(range(50))
+    assert drawn == turns(range(50))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert turns(iter(())) is None

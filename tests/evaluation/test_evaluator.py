@@ -32,7 +32,7 @@ def cases(count=3, protocol=PROTOCOL):
     return [
         make_case(
             f"image{i}", torch.randn(3, 16, 16, generator=generator), [0, 1], Annotations((16, 16), mask), protocol,
-            position=i,
+            turn=i,
         )
         for i in range(count)
     ]  # fmt: skip
