@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shlex
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import torch
 from PIL import Image
 
 from hedgeseg import METHODS
-from hedgeseg.cli import main
+from hedgeseg.cli import build_parser, main
+from hedgeseg.commands.classes import near_names
 from hedgeseg.models import SmallCNN
 from hedgeseg.seeds import Seed, write_seed
 from hedgeseg.seeds.formats import read_mask, write_mask
@@ -105,7 +108,7 @@ def test_explain_takes_what_the_model_sees_by_default(
         (["--gamma", "7"], 1, r"gamma=7.0"),
         (["--layer", "nowhere"], 1, "no such module"),
         (["--model", "resnet18"], 1, "does not fit resnet18"),
-        (["--model", "resnet0"], 1, "unknown architecture"),
+        (["--model", "resnet0"], 1, "nearest: resnet"),
         (["--weights", "nothing.pth"], 1, "no such file"),
         (["--out", "figure"], 2, "take .png"),
         pytest.param(
@@ -121,6 +124,42 @@ def test_explain_says_what_was_wrong(
 ) -> None:
     assert explain(photograph, weights, *more) == code
     assert message in capsys.readouterr().err
+
+
+def test_explain_names_its_picture_after_photograph_and_method(
+    photograph: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["explain", str(photograph), "--model", "small_cnn", "--weights", str(weights), "--size", "32"]
+    assert main([*argv, "--method", "grad_cam"]) == 0
+    assert (tmp_path / "photo_grad_cam.png").is_file()
+
+
+def test_near_names_hold_the_word_or_are_spelt_alike() -> None:
+    names = ["hot dog", "dogsled", "eskimo dog", "dig", "cat"]
+    assert near_names("dog", names)[:2] == ["hot dog", "eskimo dog"]
+    assert "dig" in near_names("dog", names)
+    assert near_names("zebra", names) == []
+
+
+@pytest.mark.parametrize("command", ["explain", "methods", "describe", "score", "convert", "validate", "report"])
+def test_help_shows_examples_that_the_parser_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    examples = [line.strip() for line in out.split("examples:")[1].splitlines() if line.startswith("  hedgeseg ")]
+    assert len(examples) >= 2
+    for example in examples:
+        _, rest = build_parser().parse_known_args(shlex.split(example)[1:])
+        assert all(option.startswith("--data.") for option in rest[::2])
+
+
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"hedgeseg {version('hedgeseg')}\n"
 
 
 def test_errors_have_no_traceback_unless_asked_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def class_index(target: str, names: Sequence[str], number: int) -> int:
         return lower.index(target.lower())
     if not names:
         raise UsageError(f"--target {target!r}: the classes of these weights have no names; give --classes or an index")
-    near = difflib.get_close_matches(target.lower(), lower, n=3)
-    hint = ", ".join(repr(names[lower.index(n)]) for n in near) or "give the index"
+    hint = ", ".join(repr(names[lower.index(n)]) for n in near_names(target.lower(), lower)) or "give the index"
     raise UsageError(f"--target {target!r} is none of the {len(names)} classes; nearest: {hint}")
+
+
+def near_names(wanted: str, names: Sequence[str], count: int = 5) -> list[str]:
+    """Names a person may have meant: those that hold the word, the shortest first, then those spelt alike."""
+    holding = sorted((n for n in names if wanted in re.split(r"[\W_]+", n)), key=len)
+    alike = difflib.get_close_matches(wanted, names, n=count)
+    return list(dict.fromkeys([*holding, *alike]))[:count]

@@ -9,6 +9,13 @@ from typing import Any
 
 from hedgeseg.commands.classes import class_names
 
+EPILOG = """
+examples:
+  hedgeseg convert seeds as_irn --from npz --to irn
+  hedgeseg convert theirs seeds --from psa --to npz --background power --allow-pickle
+  hedgeseg convert seeds seeds.json --from npz --to coco --classes voc
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the subcommand."""
@@ -19,11 +26,17 @@ def add(commands: Any) -> None:
         "convert",
         help="convert seeds between the formats of tools",
         description=f"Convert a folder of seeds or masks. Formats: {', '.join(formats)}.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", type=Path, help="folder to read, or the JSON file of coco")
     parser.add_argument("target", type=Path, help="folder to write, or the JSON file of coco")
-    parser.add_argument("--from", dest="source_format", required=True, choices=formats, metavar="FORMAT")
-    parser.add_argument("--to", dest="target_format", required=True, choices=formats, metavar="FORMAT")
+    parser.add_argument(
+        "--from", dest="source_format", required=True, choices=formats, metavar="FORMAT", help="what there is"
+    )
+    parser.add_argument(
+        "--to", dest="target_format", required=True, choices=formats, metavar="FORMAT", help="what to write"
+    )
     parser.add_argument(
         "--background",
         default="0.15",

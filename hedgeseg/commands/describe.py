@@ -23,8 +23,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "describe",
         help="count what is in a data set and draw a contact sheet of it",
-        description="Count images, labels, boxes and mask pixels of the data that a configuration names, and draw a "
-        "contact sheet with masks and boxes. Options of the data module follow as --data.NAME VALUE.",
+        description="Count images, labels, boxes and mask pixels of the data that a configuration\nnames, and draw a "
+        "contact sheet with masks and boxes.\nOptions of the data module follow as --data.NAME VALUE.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

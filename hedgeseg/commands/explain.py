@@ -19,8 +19,13 @@ from hedgeseg.commands.errors import UsageError
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD, Picture, contact_sheet, overlay, seismic
 
 EPILOG = """
-example:
-  hedgeseg explain dog.jpg --model resnet50 --weights DEFAULT --target "golden retriever" --target 281 --out fig.png
+examples:
+  hedgeseg explain dog.jpg --model resnet50 --target "golden retriever" --target 281 --out figure.png
+  hedgeseg explain scan.png --model resnet18 --weights mine.ckpt --classes healthy,ill --target ill --gamma 2
+  hedgeseg explain dog.jpg --model mobilenet_v2 --weights mobilenet_v2.pth --size 225 --method grad_cam
+
+DEFAULT fetches torchvision's weights once and needs a network connection; a file needs none. The picture has a row per
+target: the photograph, the signed map (red for the class, blue against it), and both in one.
 """
 
 
@@ -33,7 +38,7 @@ def add(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", type=Path, help="a photograph")
+    parser.add_argument("image", type=Path, help="a photograph: JPEG, PNG, WebP, TIFF, ...")
     parser.add_argument("--model", required=True, help="torchvision architecture, such as resnet50, or timm/<name>")
     parser.add_argument(
         "--weights", default="DEFAULT", help="a state dict or checkpoint, or torchvision's name (default: %(default)s)"
@@ -50,14 +55,15 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--size", type=int, default=224, help="shorter side the model sees (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="the picture to write, such as fig.png")
+    parser.add_argument("--out", type=Path, help="the picture to write (default: IMAGE_METHOD.png in this folder)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain, draw, and say what was drawn."""
     options = _options(arguments)
-    _check(arguments)
+    out = arguments.out or Path(f"{arguments.image.stem}_{arguments.method}.png")
+    _check(arguments, out)
     picture = read_picture(arguments.image, arguments.size)
     network, names = load_network(arguments.model, arguments.weights)
     if arguments.classes:
@@ -68,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     targets = [class_index(t, names, len(logits)) for t in arguments.target or [str(int(logits.argmax()))]]
     result = attribute(network, images, [targets], arguments.method, layer=arguments.layer, **options)
     captions = [_caption(t, names, result.logits[0]) for t in targets]
-    settings = "  ".join(f"{name}={value}" for name, value in result.options.items())
+    settings = "  ".join(f"{name}={value}" for name, value in result.options.items() if value not in ((), None))
     title = "  ".join(filter(None, (arguments.model, result.method, result.layer, settings)))
-    write_picture(arguments.out, figure(picture, result.maps[0], captions, title))
-    print(f"{arguments.out}: {title}")
+    write_picture(out, figure(picture, result.maps[0], captions, title))
+    print(f"{out}: {title}")
     for caption in captions:
         print(f"  {caption}")
     return 0
@@ -125,12 +131,12 @@ def write_picture(path: Path, picture: Picture) -> None:
     Image.fromarray(picture).save(path)
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Refuse at once what would fail after minutes of work."""
     if arguments.size < 1:
         raise UsageError(f"--size {arguments.size}: must be positive")
-    if arguments.out.suffix.lower() not in Image.registered_extensions():
-        raise UsageError(f"--out {arguments.out}: the suffix names no kind of picture; take .png")
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise UsageError(f"--out {out}: the suffix names no kind of picture; take .png")
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"--device {arguments.device}: torch sees no CUDA device here; leave it out for the CPU")
 

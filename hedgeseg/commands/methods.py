@@ -10,13 +10,22 @@ from typing import Any
 from hedgeseg.attribution import METHODS, Method
 from hedgeseg.commands.errors import UsageError
 
+EPILOG = """
+examples:
+  hedgeseg methods
+  hedgeseg methods hedge
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the subcommand."""
     parser = commands.add_parser(
         "methods",
         help="list the attribution methods, or describe one",
-        description="One line per method: name, signed or not, cost per image, and what it is.",
+        description="One line per method: name, signed or not, cost per image, and what it is.\n"
+        "A method marked [captum] needs that extra.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="?", help="a method to describe with its options, equations and source")
     parser.set_defaults(run=run)

@@ -8,6 +8,12 @@ from typing import Any
 
 from hedgeseg.commands.labelled_folder import add_folders, labelled_folder
 
+EPILOG = """
+examples:
+  hedgeseg report seeds --images DIR/images --masks DIR/masks --out seeds.html
+  hedgeseg report seeds --images DIR/images --classes names.txt --worst 30
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the subcommand."""
@@ -15,6 +21,8 @@ def add(commands: Any) -> None:
         "report",
         help="write a report of a folder of seeds",
         description="One HTML file: scores if there are true masks, and the seeds that look most wrong.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("seeds", type=Path, help="a folder that hedgeseg wrote seeds to")
     add_folders(parser, images=True)

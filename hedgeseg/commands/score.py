@@ -8,6 +8,12 @@ from typing import Any
 
 from hedgeseg.commands.labelled_folder import add_folders, labelled_folder
 
+EPILOG = """
+examples:
+  hedgeseg score runs/coco_voc/seeds --masks DIR/masks --per-class
+  hedgeseg score seeds/hedge seeds/grad_cam --masks DIR/masks --classes cat,dog --no-detection
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the subcommand."""
@@ -15,6 +21,8 @@ def add(commands: Any) -> None:
         "score",
         help="score folders of seeds against true masks",
         description="Mean IoU of the masks and at the best background, precision, recall, AP; as a table to compare.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("seeds", type=Path, nargs="+", help="folders that hedgeseg wrote seeds to")
     add_folders(parser, images=False)

@@ -8,6 +8,12 @@ from typing import Any
 
 from hedgeseg.commands.classes import class_names
 
+EPILOG = """
+examples:
+  hedgeseg validate seeds --images DIR/images --classes voc
+  hedgeseg validate masks --format png
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the subcommand."""
@@ -17,6 +23,8 @@ def add(commands: Any) -> None:
         "validate",
         help="look for what breaks training on a folder of seeds or masks",
         description="Sizes, labels, palettes, names, unreadable and missing files. Exit code 1 if something is wrong.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="seeds or masks")
     parser.add_argument("--format", default="npz", choices=FORMATS, help="of the files (default: %(default)s)")

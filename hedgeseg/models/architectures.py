@@ -1,5 +1,6 @@
 """Networks by name, torchvision's and the project's own, with weights by name or from a file and a fitting head."""
 
+import difflib
 import os
 import re
 import warnings
@@ -116,7 +117,9 @@ def _check_name(arch: str) -> None:
         return
     known = [*_OWN, *torchvision.models.list_models(module=torchvision.models)]
     if arch not in known:
-        raise ValueError(f"unknown architecture {arch!r}; known are {', '.join(known)}, and timm/<name>")
+        near = difflib.get_close_matches(arch, known, n=_NAMED, cutoff=0.5)
+        hint = f"nearest: {', '.join(near)}" if near else f"known are {', '.join(known)}"
+        raise ValueError(f"unknown architecture {arch!r}; {hint}, and timm/<name>")
 
 
 def _make(arch: str, num_outputs: int) -> nn.Module:
