@@ -9,9 +9,9 @@ one calls foreground is unsure and becomes 255.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ class Percentile:
         return (flat.kthvalue(rank, dim=1).values.view(-1, 1, 1),)
 
 
-RULES: dict[str, Callable[[], Background]] = {
+RULES: dict[str, Callable[..., Background]] = {
     "constant": Constant,
     "power": Power,
     "band": Band,
@@ -113,21 +113,29 @@ RULES: dict[str, Callable[[], Background]] = {
 }
 
 
-def as_background(rule: float | str | Background) -> Background:
-    """A rule from a number (constant level), a name (its default settings) or a rule object.
+def as_background(rule: float | str | Mapping[str, Mapping[str, Any]] | Background) -> Background:
+    """A rule from a number (constant level), a name, a name with settings (`{"band": {"low": 0.3}}`) or a rule object.
 
     Raises:
-        ValueError: unknown name, or a number outside [0, 1].
+        ValueError: unknown name, several names, or a number outside [0, 1].
+        TypeError: settings that the rule does not have.
     """
+    if isinstance(rule, Mapping):
+        if len(rule) != 1:
+            raise ValueError(f"one background rule with its settings, as in {{'band': {{'low': 0.3}}}}, got {rule}")
+        name, settings = next(iter(rule.items()))
+        return _named(name)(**(settings or {}))
     if isinstance(rule, str):
-        if rule not in RULES:
-            raise ValueError(
-                f"unknown background rule {rule!r}; there are {', '.join(sorted(RULES))}, or pass a number"
-            )
-        return RULES[rule]()
+        return _named(rule)()
     if isinstance(rule, int | float):
         return Constant(float(rule))
     return rule
+
+
+def _named(name: str) -> Callable[..., Background]:
+    if name not in RULES:
+        raise ValueError(f"unknown background rule {name!r}; there are {', '.join(sorted(RULES))}, or pass a number")
+    return RULES[name]
 
 
 def otsu_level(scores: Tensor, bins: int = 256) -> float:

@@ -7,7 +7,7 @@ sees alike, background placed, optionally refined, argmax.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -66,8 +66,8 @@ class SeedGenerator:
         method: attribution method, a function `(model, images, targets) -> maps (N, T, h, w)`, or several to fuse.
         scales: factors of the image side to look at; their maps are merged.
         flip: also look at the mirrored image.
-        background: a number in [0, 1], or `"power"`, `"band"`, `"otsu"`, `"percentile"`, or a rule of
-            `hedgeseg.seeds.background`.
+        background: a number in [0, 1], or `"power"`, `"band"`, `"otsu"`, `"percentile"`, such a name with its settings
+            (`{"band": {"low": 0.3, "high": 0.5}}`), or a rule of `hedgeseg.seeds.background`.
         refine: None, a refiner's name (`"crf"`, `"pamr"`, `"guided"`, `"random_walker"`, `"superpixels"`), a mapping
             from names to options, a function `(image uint8 HWC, probabilities) -> probabilities`, or a sequence of
             these, applied in order.
@@ -90,7 +90,7 @@ class SeedGenerator:
         method: str | MapFunction | Sequence[str | MapFunction] = "hedge",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-        background: float | str | Background = 0.15,
+        background: float | str | Mapping[str, Mapping[str, Any]] | Background = 0.15,
         refine: Refine = None,
         *,
         merge: Merge = "sum",

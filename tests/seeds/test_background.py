@@ -70,6 +70,9 @@ def test_otsu_and_percentile_are_per_class():
 def test_names_numbers_and_errors():
     assert as_background(0.3) == Constant(0.3)
     assert as_background("power") == Power()
+    assert as_background({"band": {"low": 0.3, "high": 0.5}}) == Band(0.3, 0.5)
+    with pytest.raises(ValueError, match="one background rule"):
+        as_background({"band": {}, "power": {}})
     with pytest.raises(ValueError, match="unknown background rule 'x'"):
         as_background("x")
     with pytest.raises(ValueError, match="low level"):
