@@ -89,7 +89,7 @@ def _localisation(case: Case, maps: Tensor, protocol: Protocol) -> dict[str, Ten
     scorers: dict[str, Callable[[], dict[str, Tensor]]] = {
         "pointing_game": lambda: _pointing(case, maps, protocol.tolerance),
         "pixel_average_precision": lambda: pixel_average_precisions(maps, case.masks, valid),
-        "outside_inside_ratio": lambda: _ratios(outside_inside_ratios(maps, case.masks, valid)),
+        "outside_inside_ratio": lambda: outside_inside_ratios(maps, case.masks, valid),
         "positive_ratio": lambda: {"positive_ratio": positive_ratios(maps, valid)},
         "rank_accuracy": lambda: {"rank_accuracy": rank_accuracies(maps, case.masks, valid)},
     }
@@ -113,10 +113,6 @@ def _pointing(case: Case, maps: Tensor, tolerance: float) -> dict[str, Tensor]:
     if hard is not None and known is not None:
         values["pointing_game_difficult_predicted"] = hits.masked_fill(~(hard & known).to(hits.device), torch.nan)
     return values
-
-
-def _ratios(ratios: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: row for name, row in ratios.items() if name.startswith("outside_inside_ratio")}
 
 
 def _perturbation(

@@ -14,7 +14,13 @@ from hedgeseg.evaluation.columns import CLASS_MEANS, pair_column, value_column, 
 from hedgeseg.evaluation.journal import Record, read_records, read_runs
 from hedgeseg.evaluation.method_run import MethodRun
 from hedgeseg.evaluation.seed_quality import best_parts, miou_interval, pooled_curve
-from hedgeseg.metrics import Interval, confidence_interval
+from hedgeseg.metrics import Interval, confidence_interval, ratio_interval
+
+RATIOS = {
+    "outside_inside_ratio_of_means": ("outside_mean", "inside_mean"),
+    "outside_inside_ratio_positive_of_means": ("outside_positive_mean", "inside_positive_mean"),
+}
+"""Ratios of two means: single maps whose ratio has no bound do not decide them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +104,10 @@ def summarize_run(
         if by_class is not None:
             values[f"{name}_micro"] = confidence_interval(column, images, resamples=resamples)
             counts[f"{name}_micro"] = counts[name]
+    for name, (over, under) in RATIOS.items():
+        if over in values and under in values:
+            (outside, _, images), (inside, _, _) = value_column(records, over), value_column(records, under)
+            values[name], counts[name] = ratio_interval(outside, inside, images, resamples=resamples), counts[over]
     for name in value_names(record.pairs for record in records):
         column, images = pair_column(records, name)
         values[name] = confidence_interval(column, images, resamples=resamples)

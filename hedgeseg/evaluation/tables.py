@@ -21,6 +21,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "pixel_average_precision_two_channel": "AP two-channel",
         "rank_accuracy": "rank accuracy",
         "outside_inside_ratio": "O/I",
+        "outside_inside_ratio_of_means": "O/I of means",
         "positive_ratio": "PR",
         "miou": "seed mIoU",
         "class_discrimination": "class discrimination",

@@ -5,7 +5,7 @@ and returns a flat dict whose headline key is the metric's name; states are sums
 more.
 """
 
-from hedgeseg.metrics.bootstrap import Comparison, Interval, compare, confidence_interval
+from hedgeseg.metrics.bootstrap import Comparison, Interval, compare, confidence_interval, ratio_interval
 from hedgeseg.metrics.class_discrimination import ClassDiscrimination, target_pairs
 from hedgeseg.metrics.component_average_precision import ComponentAveragePrecision
 from hedgeseg.metrics.components import Components, map_components
@@ -60,6 +60,7 @@ __all__ = [
     "randomize_all",
     "randomized_models",
     "rank_accuracies",
+    "ratio_interval",
     "region_insertions",
     "score_maps",
     "smoothed",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Comparison", "Interval", "compare", "confidence_interval"]
+__all__ = ["Comparison", "Interval", "compare", "confidence_interval", "ratio_interval"]
 
 CHUNK = 256
 
@@ -68,6 +68,36 @@ def confidence_interval(
     _validate(values, images, classes, level, resamples)
     total, count = _sums(values, images, classes)
     return _interval(_mean(total, count), _resampled(total, count, resamples, seed), level)
+
+
+def ratio_interval(
+    numerator: Tensor,
+    denominator: Tensor,
+    images: Tensor | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Ratio of two means over maps, with a bootstrap confidence interval.
+
+    Args:
+        numerator: float `(B,)`; NaN where undefined. A map counts only where both are defined.
+        denominator: float `(B,)`, of the same maps.
+        images: as in `confidence_interval`.
+        level: of confidence, in (0, 1).
+        resamples: number of resampled data sets; both means are taken over the same.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: if shapes disagree or an option is out of range.
+    """
+    if numerator.shape != denominator.shape:
+        raise ValueError(f"both must be of the same maps: {tuple(numerator.shape)}, {tuple(denominator.shape)}")
+    _validate(numerator, images, None, level, resamples)
+    both = ~(numerator.isnan() | denominator.isnan())
+    sums = [_sums(column.masked_fill(~both, torch.nan), images, None) for column in (numerator, denominator)]
+    means, drawn = [_mean(*part) for part in sums], [_resampled(*part, resamples, seed) for part in sums]
+    return _interval(means[0] / means[1], drawn[0] / drawn[1], level)
 
 
 def compare(

@@ -11,7 +11,7 @@ from hedgeseg.evaluation import Annotations, Case, Evaluator, MethodRun, Protoco
 from hedgeseg.evaluation.journal import read_records
 from hedgeseg.evaluation.protocol import METRICS
 from hedgeseg.evaluation.seed_quality import best_parts, compare_miou, miou_interval, pooled_curve
-from hedgeseg.metrics import PixelAveragePrecision, SeedCurve
+from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, SeedCurve
 
 CLASSES = ("left", "right", "none")
 PROTOCOL = Protocol(metrics=METRICS, tolerance=1, steps=3, randomized_images=1, randomized_layers=2, seed_bins=8)
@@ -115,14 +115,17 @@ def test_every_metric_is_scored_written_and_resumed(tmp_path):
 def test_values_are_those_of_the_metrics(tmp_path):
     evaluator = Evaluator(tmp_path, RUNS[1:2], PROTOCOL, CLASSES, watch=(seen := Seen()))
     evaluator.add(network(), cases())
-    metric, curve = PixelAveragePrecision(), SeedCurve(3, 8)
+    metric, ratio, curve = PixelAveragePrecision(), OutsideInsideRatio(), SeedCurve(3, 8)
     for case, maps in seen.maps:
-        metric.update(maps, case.masks, valid=case.valid.expand_as(case.masks))
+        for each in (metric, ratio):
+            each.update(maps, case.masks, valid=case.valid.expand_as(case.masks))
         curve.update(maps.clamp(min=0) / maps.amax((1, 2), keepdim=True), torch.tensor(case.classes), case.truth)
     write_report(tmp_path, plots=False, resamples=20)
     values = json.loads((tmp_path / "results.json").read_text())["methods"][0]["values"]
     expected = float(metric.compute()["pixel_average_precision"])
     assert values["pixel_average_precision"]["mean"] == pytest.approx(expected, rel=1e-5)
+    for name in ("outside_inside_ratio", "outside_inside_ratio_of_means", "outside_inside_ratio_positive_of_means"):
+        assert values[name]["mean"] == pytest.approx(float(ratio.compute()[name]), rel=1e-5)
     assert values["miou"]["mean"] == pytest.approx(float(curve.compute()["miou_best"]), rel=1e-5)
 
 

@@ -11,6 +11,7 @@ from hedgeseg.metrics import (
     compare_scores,
     confidence_interval,
     evaluate_maps,
+    ratio_interval,
     score_maps,
     summarize,
 )
@@ -56,6 +57,23 @@ def test_a_paired_difference_is_seen_where_intervals_overlap():
     mirrored = compare(difficulty, first)
     assert mirrored.difference == pytest.approx(-comparison.difference)
     assert compare(first, first).p_value == 1.0
+
+
+def test_ratio_of_means_and_its_interval():
+    generator = torch.Generator().manual_seed(0)
+    below = 1 + torch.rand(200, generator=generator)
+    above = 3 * below + torch.randn(200, generator=generator)
+    above[7], below[9] = torch.nan, torch.nan
+    both = ~(above.isnan() | below.isnan())
+    interval = ratio_interval(above, below)
+    assert interval.mean == pytest.approx(float(above[both].mean() / below[both].mean()))
+    assert interval.low < 3 < interval.high
+    # Both means are taken over the same images, so what they share leaves no spread.
+    exact = ratio_interval(2 * below, below)
+    assert exact.high - exact.low < 1e-9
+    assert math.isnan(ratio_interval(torch.full((2,), torch.nan), torch.ones(2)).mean)
+    with pytest.raises(ValueError, match="same maps"):
+        ratio_interval(torch.ones(2), torch.ones(3))
 
 
 def test_the_seed_decides_and_the_global_generator_is_left_alone():
