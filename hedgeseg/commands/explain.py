@@ -133,6 +133,8 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 def _check(arguments: argparse.Namespace, out: Path) -> None:
     """Refuse at once what would fail after minutes of work."""
+    if not arguments.image.is_file():
+        raise FileNotFoundError(f"{arguments.image}: {'a folder' if arguments.image.is_dir() else 'no such file'}")
     if arguments.size < 1:
         raise UsageError(f"--size {arguments.size}: must be positive")
     if out.suffix.lower() not in Image.registered_extensions():
