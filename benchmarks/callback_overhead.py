@@ -121,7 +121,7 @@ def fit(kind: str, a: argparse.Namespace, callback: HedgeCallback | None) -> flo
         start = time.perf_counter()
         trainer.fit(model, data)
         seconds = time.perf_counter() - start
-        wandb.finish(quiet=True)
+        wandb.finish()
     return seconds
 
 

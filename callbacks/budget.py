@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable
 
 
+FREE = 5.0
+"""Seconds of training before a share of them is a limit."""
+
+
 class TimeBudget:
     """Says how many more images fit into the time allowed.
 
     With every second since training began a fraction of a second is earned, and looking at the watched images spends
     it. What the first look costs too much, because it pays for all that is done for the first time, later looks save;
-    what is not spent is there for later. One image is explained in any case. The cost of an image is measured as it
-    goes; the share that drawing and logging add on top is taken from the look before.
+    what is not spent is there for later. One image is explained in any case, and all while the training has taken less
+    than `FREE` seconds: a share of so little would explain nothing. The cost of an image is measured as it goes; the
+    share that drawing and logging add on top is taken from the look before.
 
     Args:
         fraction: of the time since training began; None for no such limit.
@@ -48,7 +53,8 @@ class TimeBudget:
         """Begin a look. Outside training there is nothing to take a fraction of."""
         self._opened = self.clock()
         limits = [self.seconds] if self.seconds is not None else []
-        if training and self.fraction is not None:
+        trained = self._opened - self._began - self._spent
+        if training and self.fraction is not None and trained >= FREE:
             limits.append(self.fraction * (self._opened - self._began) - self._spent)
         self._allowed = min(limits, default=float("inf"))
         self._explaining = 0.0

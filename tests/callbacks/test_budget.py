@@ -95,6 +95,16 @@ def test_what_is_not_spent_is_kept():
     assert look(budget, clock, 50, cost=0.1) == 50
 
 
+def test_a_training_of_seconds_is_not_limited():
+    clock = Clock()
+    budget = TimeBudget(0.02, None, clock=clock)
+    counts = []
+    for _ in range(3):
+        clock.now += 2
+        counts.append(look(budget, clock, 8, cost=0.3))
+    assert counts == [8, 8, 1]  # six seconds at the third look, and 4.8 spent
+
+
 def test_a_restart_forgets_the_time_before():
     clock = Clock()
     budget = TimeBudget(0.02, None, clock=clock)

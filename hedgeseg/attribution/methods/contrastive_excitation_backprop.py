@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from hedgeseg.attribution.feature_map import channels_first
 from hedgeseg.attribution.methods.excitation_backprop import default_layer
 from hedgeseg.attribution.methods.from_layer import resize
 from hedgeseg.attribution.methods.from_logits import classifier, one_hot, propagate, record_with_layer
@@ -42,7 +43,8 @@ def explain(problem: Problem, relu: bool = True) -> Explanation:
     book = RuleBook("contrastive_excitation_backprop", excitation_rules())
     recording, name, layer = record_with_layer(problem, book, default_layer(problem.model))
     book = replace(book, special={classifier(recording): on_layer(top)})
-    maps = propagate(problem, recording, book, one_hot(problem, recording), until=layer).sum(2)
+    passed = propagate(problem, recording, book, one_hot(problem, recording), until=layer)
+    maps = channels_first(recording.tape, layer, passed).sum(2)
     if relu:
         maps = maps.clamp(min=0)
     return Explanation(resize(maps, problem.images.shape[2:]), recording.logits, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from hedgeseg.attribution.feature_map import channels_first
 from hedgeseg.attribution.layers import clean, family_layer
 from hedgeseg.attribution.methods.from_layer import resize
 from hedgeseg.attribution.methods.from_logits import one_hot, propagate, record_with_layer
@@ -29,7 +30,8 @@ def explain(problem: Problem) -> Explanation:
     book = RuleBook("excitation_backprop", excitation_rules())
     recording, name, layer = record_with_layer(problem, book, default_layer(problem.model))
     passed = propagate(problem, recording, book, one_hot(problem, recording), until=layer)
-    return Explanation(resize(passed.sum(2), problem.images.shape[2:]), recording.logits, name)
+    maps = channels_first(recording.tape, layer, passed).sum(2)
+    return Explanation(resize(maps, problem.images.shape[2:]), recording.logits, name)
 
 
 def default_layer(model: nn.Module) -> str | None:

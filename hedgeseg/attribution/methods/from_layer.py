@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.feature_map import FeatureMap, channels_first
 from hedgeseg.attribution.head import LostValueError, head_gradients
 from hedgeseg.attribution.layers import family_layer, find_last_map, find_value
 from hedgeseg.attribution.methods.method import Problem
@@ -14,7 +15,7 @@ from hedgeseg.attribution.sweep import RuleBook
 from hedgeseg.attribution.tape import Value
 
 
-def record_to_layer(problem: Problem, book: RuleBook) -> tuple[Recording, str, Value, Tensor, Tensor]:
+def record_to_layer(problem: Problem, book: RuleBook) -> FeatureMap:
     """Record the forward pass and differentiate the head behind the layer.
 
     Args:
@@ -22,8 +23,7 @@ def record_to_layer(problem: Problem, book: RuleBook) -> tuple[Recording, str, V
         book: The rules that will be used, for what they need kept; may be empty.
 
     Returns:
-        The recording; the layer's name and value; its activation, float (N, C, *space); and the gradients of the
-        targets' logits with respect to it, (T, N, C, *space).
+        The layer's output and the gradients of the targets' logits with respect to it, channels first.
     """
     chosen = problem.layer or family_layer(problem.model)
     wanted = frozenset() if chosen is None else frozenset({chosen})
@@ -39,7 +39,8 @@ def record_to_layer(problem: Problem, book: RuleBook) -> tuple[Recording, str, V
                 raise
             wanted = frozenset({name})  # an unusual head: run again and keep all that it needs
             continue
-        return recording, name, layer, activation, gradients
+        activation, gradients = (channels_first(recording.tape, layer, values) for values in (activation, gradients))
+        return FeatureMap(recording, name, layer, activation, gradients)
 
 
 def locate(recording: Recording, chosen: str | None, by_user: bool) -> tuple[str, Value]:

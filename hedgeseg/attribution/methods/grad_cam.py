@@ -22,11 +22,11 @@ def explain(problem: Problem, relu: bool = False) -> Explanation:
         Maps in units of the logit per position: positive where features that raise the logit are active, negative
         where those that lower it are. Cost: one forward pass.
     """
-    _, name, _, activation, gradients = explanation = record_to_layer(problem, RuleBook("grad_cam", {}))
-    maps = (channel_weights(gradients) * activation).sum(2)
+    layer = record_to_layer(problem, RuleBook("grad_cam", {}))
+    maps = (channel_weights(layer.gradients) * layer.activation).sum(2)
     if relu:
         maps = maps.clamp(min=0)
-    return Explanation(resize(maps, problem.images.shape[2:]), explanation[0].logits, name)
+    return Explanation(resize(maps, problem.images.shape[2:]), layer.recording.logits, layer.name)
 
 
 METHOD = Method("grad_cam", "Grad-CAM (Selvaraju et al. 2017): gradient-weighted feature map, resized", explain, True)

@@ -22,10 +22,10 @@ def explain(problem: Problem) -> Explanation:
     Returns:
         Maps >= 0, in units of the activation: what lowers the logit is left out. Cost: one forward pass.
     """
-    recording, name, _, activation, gradients = record_to_layer(problem, RuleBook("grad_cam_plus_plus", {}))
-    weights = pixel_weights(activation, gradients)
-    maps = (weights * activation).sum(2).clamp(min=0)
-    return Explanation(resize(maps, problem.images.shape[2:]), recording.logits, name)
+    layer = record_to_layer(problem, RuleBook("grad_cam_plus_plus", {}))
+    weights = pixel_weights(layer.activation, layer.gradients)
+    maps = (weights * layer.activation).sum(2).clamp(min=0)
+    return Explanation(resize(maps, problem.images.shape[2:]), layer.recording.logits, layer.name)
 
 
 def pixel_weights(activation: Tensor, gradients: Tensor) -> Tensor:

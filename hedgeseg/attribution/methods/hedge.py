@@ -77,18 +77,18 @@ def explain(
     """
     _check(gamma, variant, residual, precision)
     book = rule_book(len(problem.images), gamma, variant, residual, precision, ablate)
-    recording, name, layer, activation, gradients = record_to_layer(problem, book)
-    initial = initial_map(activation, gradients)
-    scale = doubled_forks(recording.tape) if variant == "official" else {}
+    layer = record_to_layer(problem, book)
+    tape, initial = layer.recording.tape, layer.placed(initial_map(layer.activation, layer.gradients))
+    scale = doubled_forks(tape) if variant == "official" else {}
     maps = []
     slices = list(problem.target_slices())
     for i, part in enumerate(slices):
-        start = {layer: initial[part]}
+        start = {layer.value: initial[part]}
         last = i == len(slices) - 1
-        ends = sweep(recording.tape, start, book, scale=scale, free=last, report=problem.report)
-        relevance = ends[recording.tape.images]
+        ends = sweep(tape, start, book, scale=scale, free=last, report=problem.report)
+        relevance = ends[tape.images]
         maps.append((unit_relevance(relevance) if variant == "paper" else relevance).sum(2))
-    return Explanation(torch.cat(maps), recording.logits, name)
+    return Explanation(torch.cat(maps), layer.recording.logits, layer.name)
 
 
 METHOD = Method(
@@ -112,6 +112,8 @@ def initial_map(activation: Tensor, gradients: Tensor) -> Tensor:
     """
     weighted = activation * channel_weights(gradients)
     total = per_sample(weighted, len(activation)).abs()
+    # Behind a layer norm the total is 0 but for rounding, because scaling the map does not change the logits.
+    total = torch.where(total == 0, per_sample(weighted.abs(), len(activation)), total)
     return weighted * spread(safe_divide(torch.ones_like(total), total), weighted)
 
 

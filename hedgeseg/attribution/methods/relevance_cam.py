@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hedgeseg.attribution.feature_map import channels_first
 from hedgeseg.attribution.layers import family_layer
 from hedgeseg.attribution.methods.from_layer import channel_weights, resize
 from hedgeseg.attribution.methods.from_logits import one_hot, propagate, record_with_layer
@@ -38,10 +39,10 @@ def coarse_maps(problem: Problem) -> tuple[Tensor, Tensor, str]:
     """The maps at the layer's own resolution (T, N, *space), the logits and the layer's name."""
     book = rule_book()
     recording, name, layer = record_with_layer(problem, book, family_layer(problem.model), data=True)
-    activation = data(layer, problem.dtype)
+    activation = channels_first(recording.tape, layer, data(layer, problem.dtype))
     target = one_hot(problem, recording)
     start = target - (1 - target) / target.shape[-1]
-    relevance = propagate(problem, recording, book, start, until=layer)
+    relevance = channels_first(recording.tape, layer, propagate(problem, recording, book, start, until=layer))
     return (channel_weights(relevance) * activation).sum(2), recording.logits, name
 
 

@@ -38,10 +38,10 @@ def explain(problem: Problem, multi_label: bool = False) -> Explanation:
         convolutions a layer, one sample at a time.
     """
     book = rule_book(len(problem.images))
-    recording, name, layer, activation, gradients = record_to_layer(problem, book)
-    start = initial_map(activation, gradients, multi_label)
-    maps = propagate(problem, recording, book, start, at=layer).sum(2)
-    return Explanation(maps, recording.logits, name)
+    layer = record_to_layer(problem, book)
+    start = layer.placed(initial_map(layer.activation, layer.gradients, multi_label))
+    maps = propagate(problem, layer.recording, book, start, at=layer.value).sum(2)
+    return Explanation(maps, layer.recording.logits, layer.name)
 
 
 def initial_map(activation: Tensor, gradients: Tensor, multi_label: bool = False) -> Tensor:

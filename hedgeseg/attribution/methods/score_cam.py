@@ -33,16 +33,16 @@ def explain(problem: Problem) -> Explanation:
     Raises:
         LayerError: If the layer does not exist, did not run or is no feature map, or none was found.
     """
-    recording, name, _, activation, _ = record_to_layer(problem, RuleBook("score_cam", {}))
+    layer = record_to_layer(problem, RuleBook("score_cam", {}))
     forward, rows = logits_of(problem), rows_at_once(problem)
     maps = []
-    with full_precision(activation):
-        for image, features, targets in zip(problem.images, activation, problem.targets, strict=True):
+    with full_precision(layer.activation):
+        for image, features, targets in zip(problem.images, layer.activation, problem.targets, strict=True):
             scores = [forward(seen)[:, targets] for seen in _seen_through(image, features, rows)]
             weights = torch.cat(scores).to(features.dtype).softmax(0)
             maps.append(torch.einsum("kt,k...->t...", weights, features).clamp(min=0))
         resized = resize(torch.stack(maps, 1), problem.images.shape[2:])
-    return Explanation(resized, recording.logits, name)
+    return Explanation(resized, layer.recording.logits, layer.name)
 
 
 METHOD = Method(
