@@ -8,8 +8,10 @@ would do it; pixels of other classes count as background. Maps of all sizes, mir
 kept (`maps/`), so that a second run with other steps is cheap.
 
 The images are dealt into two halves. Every background level is chosen on the first half and every number reported on
-the second, with 95 % bootstrap intervals over images, and the paired difference to the best row of `--against`. Masks
-are scored at `--side` pixels (a dense CRF's widths are in pixels: at full size it acts more locally).
+the second, with 95 % bootstrap intervals over images. Refiners erase what is sparse: they get 0.85 of the level that
+was best without them, and see the second half only. Differences are paired, to the best of all rows of `--against` on
+the second half: that flatters the rival. Masks are scored at `--side` pixels (a dense CRF's widths are in pixels: at
+full size it acts more locally).
 """
 
 from __future__ import annotations
@@ -37,9 +39,8 @@ from hedgeseg.seeds.refine.crf import DenseCRF
 from hedgeseg.seeds.seed import IGNORE
 
 LEVELS = torch.linspace(0, 1, 51)[:-1]
-SHARES = {"crf irn": (0.7, 1.0)}
-"""Levels at which a refiner is tried, as shares of the best level without it: refiners erase what is sparse."""
-USUAL_SHARE = 0.85
+SHARE = 0.85
+"""Level at which refiners are tried, as a share of the best level without them."""
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "crf irn": ("crf", {"preset": "irn"}),
     "crf psa": ("crf", {"preset": "psa"}),
@@ -84,7 +85,7 @@ def curve(best: Tensor, labels: Tensor, photograph: Photograph, bench: Bench) ->
 def refined_masks(
     bench: Bench, photograph: Photograph, levels: dict[str, float], steps: Sequence[str]
 ) -> tuple[Masks, dict[str, float]]:
-    """Confusion of every row after every refiner, at a few levels near the best."""
+    """Confusion of every row after every refiner."""
     found, _ = bench.scores(photograph)
     ids = torch.tensor([0, *(c + 1 for c in photograph.classes)], dtype=torch.uint8)
     counts: Masks = {}
@@ -96,16 +97,15 @@ def refined_masks(
         if crf is not None:
             seconds[f"{step}: lattices"].append(time.perf_counter() - start)
         for row, best in levels.items():
-            for share in SHARES.get(step, (USUAL_SHARE,)):
-                level = best * share
-                probabilities = calibrate(found[row], torch.tensor(level))
-                start = time.perf_counter()
-                if crf is not None:
-                    answer = crf.posterior(probabilities, unary="labels")
-                else:
-                    answer = REFINERS[name](photograph.picture, probabilities, **options)
-                seconds[step].append(time.perf_counter() - start)
-                counts[row, step, level] = _counts(ids[answer.argmax(0)], photograph, bench)
+            level = best * SHARE
+            probabilities = calibrate(found[row], torch.tensor(level))
+            start = time.perf_counter()
+            if crf is not None:
+                answer = crf.posterior(probabilities, unary="labels")
+            else:
+                answer = REFINERS[name](photograph.picture, probabilities, **options)
+            seconds[step].append(time.perf_counter() - start)
+            counts[row, step, level] = _counts(ids[answer.argmax(0)], photograph, bench)
         if step == "crf irn":
             _against_cpp(photograph, probabilities, answer, seconds)
     return counts, {step: float(np.mean(values)) for step, values in seconds.items()}
@@ -133,8 +133,10 @@ def _counts(mask: Tensor, photograph: Photograph, bench: Bench) -> Tensor:
     return confusion_counts(mask, photograph.truth, len(bench.source.classes)).to(torch.int32)
 
 
-def sweep(bench: Bench, function: Callable[..., Any], *more: Any) -> tuple[Masks, dict[str, float]]:
-    """A function of every photograph: confusions stacked to (N, C + 1, C + 2), mean seconds.
+def sweep(
+    bench: Bench, photographs: Sequence[Photograph], function: Callable[..., Any], *more: Any
+) -> tuple[Masks, dict[str, float]]:
+    """A function of photographs: confusions stacked to (N, C + 1, C + 2), mean seconds.
 
     What a photograph gave is kept, so that a stopped run goes on where it was.
     """
@@ -142,7 +144,7 @@ def sweep(bench: Bench, function: Callable[..., Any], *more: Any) -> tuple[Masks
     kept = bench.a.out / "counts" / bench.a.arch / hashlib.sha256(settings.encode()).hexdigest()[:12]
     kept.mkdir(parents=True, exist_ok=True)
     answers = []
-    for photograph in tqdm(bench.photographs, desc=function.__name__):
+    for photograph in tqdm(photographs, desc=function.__name__):
         path = kept / f"{photograph.name}.pt"
         if not path.is_file():
             torch.save(function(bench, photograph, *more), path.with_suffix(".part"))
@@ -164,27 +166,23 @@ def miou(counts: Tensor) -> float:
     return float((hits / (predicted + true - hits)).nanmean())
 
 
-def rows(counts: Masks, chosen: slice, told: slice) -> list[dict[str, Any]]:
-    """One row per map and step: its level chosen on one half, its numbers from the other."""
-    levels: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for name, step, level in counts:
-        levels[name, step].append(level)
-    table = []
-    for (name, step), tried in levels.items():
-        level = max(tried, key=lambda one: miou(counts[name, step, one][chosen]))
-        here = counts[name, step, level][told]
-        hits, predicted, true = iou_parts(here.sum(0).long())
-        low, high = miou_interval(parts(here))
-        table.append(
-            {
-                "map": name, "refine": step, "level": level, "chosen_on": miou(counts[name, step, level][chosen]),
-                "miou": miou(here), "low": low, "high": high,
-                "oracle_all": max(miou(counts[name, step, one]) for one in tried),
-                "precision": float((hits / predicted)[1:].nanmean()), "recall": float((hits / true)[1:].nanmean()),
-                "parts": parts(here),
-            }
-        )  # fmt: skip
-    return table
+def best_levels(counts: Masks) -> dict[str, float]:
+    """The level of greatest mean IoU of every map."""
+    names = dict.fromkeys(name for name, _, _ in counts)
+    return {
+        name: max((key for key in counts if key[0] == name), key=lambda key: miou(counts[key]))[2] for name in names
+    }
+
+
+def as_row(name: str, step: str, level: float, counts: Tensor) -> dict[str, Any]:
+    """A row's numbers from the counts of the images that are reported."""
+    hits, predicted, true = iou_parts(counts.sum(0).long())
+    low, high = miou_interval(parts(counts))
+    return {
+        "map": name, "refine": step, "level": level, "miou": miou(counts), "low": low, "high": high,
+        "precision": float((hits / predicted)[1:].nanmean()), "recall": float((hits / true)[1:].nanmean()),
+        "parts": parts(counts),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -192,38 +190,38 @@ def main() -> None:
     a = parse_arguments()
     torch.set_num_threads(a.threads)
     bench = Bench(a)
-    count = len(bench.photographs)
-    chosen, told = slice(0, None, 2), slice(1, None, 2)
-    counts, seconds = sweep(bench, plain_masks)
-    best = {row["map"]: row["level"] for row in rows(counts, chosen, told)}
-    wanted = {name: level for name, level in best.items() if not a.refine or name in a.refine}
-    more, costs = sweep(bench, refined_masks, wanted, a.steps)
-    table = rows({**counts, **more}, chosen, told)
-    rivals = [row for row in table if row["map"].split(",")[0] == a.against]
-    # the rival's best of all, chosen as every row is: on the first half; "," in its name means it was spread too
-    published = max((r for r in rivals if "spread" not in r["map"]), key=lambda row: row["chosen_on"])
+    counts, seconds = sweep(bench, bench.photographs, plain_masks)
+    levels = best_levels({key: found[0::2] for key, found in counts.items()})
+    wanted = {name: level for name, level in levels.items() if not a.refine or name in a.refine}
+    reported = bench.photographs[1::2]
+    more, costs = sweep(bench, reported, refined_masks, wanted, a.steps) if a.steps else ({}, {})
+    table = [as_row(name, "", level, counts[name, "", level][1::2]) for name, level in levels.items()]
+    table += [as_row(*key, found) for key, found in more.items()]
+    chosen = {name: miou(counts[name, "", level][0::2]) for name, level in levels.items()}
+    rival = max((row for row in table if row["map"] == a.against), key=lambda row: row["miou"])
+    theirs = rival["parts"]
     for row in table:
-        difference = compare_miou(row.pop("parts") if row is not published else row["parts"], published["parts"])
+        difference = compare_miou(row.pop("parts"), theirs)
         row["difference"] = [difference.difference, difference.low, difference.high, difference.p_value]
-    published.pop("parts")
-    write(a, count, table, published, {**seconds, **costs})
+        row["chosen_on"] = chosen[row["map"]]
+    write(a, len(bench.photographs), table, rival, {**seconds, **costs})
 
 
 def write(
-    a: argparse.Namespace, count: int, table: list[dict[str, Any]], published: dict[str, Any], seconds: dict[str, float]
+    a: argparse.Namespace, count: int, table: list[dict[str, Any]], rival: dict[str, Any], seconds: dict[str, float]
 ) -> None:
     """`<arch>.md` and `<arch>.json`."""
-    rival = f"{published['map']}, {published['refine'] or 'unrefined'}"
-    head = f"{a.arch}, {count} photographs, masks at {a.side} px; against {rival}\n"
-    lines = [head, "| map | refine | level | mIoU (95 %) | difference (95 %) | precision | recall | oracle, all |"]
-    lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
+    name = f"{rival['map']}, {rival['refine'] or 'unrefined'}"
+    head = f"{a.arch}, {count} photographs, the level chosen on half of them, numbers of the others; against {name}\n"
+    lines = [head, "| map | refine | level | mIoU of the first half | mIoU (95 %) | difference (95 %) | p |"]
+    lines[-1] += " precision | recall |"
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     for row in sorted(table, key=lambda row: (row["map"], row["refine"])):
         d = row["difference"]
         lines.append(
-            f"| {row['map']} | {row['refine']} | {row['level']:.2f}"
+            f"| {row['map']} | {row['refine']} | {row['level']:.2f} | {row['chosen_on']:.3f}"
             f" | {row['miou']:.3f} ({row['low']:.3f}-{row['high']:.3f}) |"
-            f" {d[0]:+.3f} ({d[1]:+.3f} to {d[2]:+.3f}) | {row['precision']:.3f} | {row['recall']:.3f}"
-            f" | {row['oracle_all']:.3f} |"
+            f" {d[0]:+.3f} ({d[1]:+.3f} to {d[2]:+.3f}) | {d[3]:.3f} | {row['precision']:.3f} | {row['recall']:.3f} |"
         )
     lines += ["", "| step | seconds per image |", "|---|--:|"]
     lines += [f"| {name} | {value:.4f} |" for name, value in seconds.items()]
