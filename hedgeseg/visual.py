@@ -56,6 +56,10 @@ def seismic(relevance: Any, scale: float | None = None, percentile: float = 99.5
         scale: magnitude at full saturation. The default is :func:`robust_scale` of this map alone, so give one scale to
             maps that are compared.
         percentile: of the default scale.
+
+    Example:
+        >>> seismic([[-1.0, 0.0, 1.0]], scale=1.0).tolist()
+        [[[0, 0, 77], [255, 255, 255], [128, 0, 0]]]
     """
     values = _array(relevance, ndim=2, name="relevance")
     scaled = np.clip(values / (scale or robust_scale(values, percentile)), -1, 1)
@@ -141,6 +145,10 @@ def colour_mask(mask: Any, image: Any | None = None, opacity: float = 0.6) -> Pi
 
     Raises:
         ValueError: ids outside [0, 255], or a mask of another size than the image.
+
+    Example:
+        >>> colour_mask([[0, 1, 255]]).tolist()
+        [[[0, 0, 0], [128, 0, 0], [224, 224, 192]]]
     """
     ids = _array(mask, ndim=2, name="mask")
     if ids.size and (ids.min() < 0 or ids.max() > 255):
@@ -201,6 +209,11 @@ def contact_sheet(
 
     Raises:
         ValueError: no panel at all, or another number of row captions than of rows.
+
+    Example:
+        >>> picture = np.zeros((20, 30, 3), np.uint8)
+        >>> contact_sheet([[picture, picture]], gap=4, margin=2).shape
+        (24, 68, 3)
     """
     pictures = [[as_picture(cell) for cell in row] for row in cells]
     if not pictures or not any(pictures):

@@ -84,6 +84,12 @@ def attribute(
         ValueError: If an argument is wrong; says which, its value and what to give instead.
         TypeError: If an argument has a wrong type, or the model is scripted or quantised.
         UnsupportedOpError: If the method has no rule for an operation of the model.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        >>> r = attribute(model, torch.randn(2, 3, 8, 8), [[0, 2], [1]], gamma=2.0)
+        >>> r.maps.shape, r.layer, r.targets.tolist()
+        (torch.Size([2, 2, 8, 8]), '1', [[0, 2], [1, -1]])
     """
     return _run(model, images, targets, method, layer, chunk, output, options, None)
 
@@ -141,6 +147,11 @@ def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, out
 
     Raises:
         LayerError: If the layer does not exist, did not run or is no feature map, or none was found.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> resolve_layer(resnet18(), torch.randn(1, 3, 64, 64))
+        'layer4'
     """
     network = unwrap(model)
     refuse_opaque(network)
@@ -193,14 +204,13 @@ def _run(
     check_images(network, images)
     lists = target_lists(targets, len(images))
     path = None if layer is None else path_of(network, layer)
-    width = max(map(len, lists), default=0)
     with explaining(network):
         images = images.detach().clone() if images.is_inference() else images.detach()
         parts = [
-            (group, _explain(chosen, Problem(network, images[group], rows, path, output, chunk, report), options))
+            (group, rows, _explain(chosen, Problem(network, images[group], rows, path, output, chunk, report), options))
             for group, rows in _groups(lists, chunk, images.device)
         ]
-    return _gather(parts, lists, width, chosen.name, options)
+    return _gather(parts, (len(lists), max(map(len, lists), default=0)), chosen.name, options)
 
 
 def _method(name: str) -> Method:
@@ -236,16 +246,15 @@ def _explain(method: Method, problem: Problem, options: dict[str, Any]) -> Expla
 
 
 def _gather(
-    parts: list[tuple[Tensor, Explanation]], lists: list[list[int]], width: int, method: str, options: dict[str, Any]
+    parts: list[tuple[Tensor, Tensor, Explanation]], size: tuple[int, int], method: str, options: dict[str, Any]
 ) -> Attribution:
-    first = max((part for _, part in parts), key=lambda part: len(part.maps))
-    shape = (len(lists), width, *first.maps.shape[2:])
-    maps = first.maps.new_full(shape, float("nan"))
-    logits = first.logits.new_empty(len(lists), first.logits.shape[1])
-    targets = torch.full((len(lists), width), -1, dtype=torch.int64, device=maps.device)
-    for group, part in parts:
+    """Images in their order, (N, T) in all, from the groups they were explained in."""
+    first = max((part for _, _, part in parts), key=lambda part: len(part.maps))
+    maps = first.maps.new_full((*size, *first.maps.shape[2:]), float("nan"))
+    logits = first.logits.new_empty(size[0], first.logits.shape[1])
+    targets = torch.full(size, -1, dtype=torch.int64, device=maps.device)
+    for group, rows, part in parts:
         maps[group, : len(part.maps)] = part.maps.transpose(0, 1)
         logits[group] = part.logits
-        rows = torch.tensor([lists[i] for i in group.tolist()], dtype=torch.int64, device=maps.device)
-        targets[group, : len(part.maps)] = rows.view(len(group), len(part.maps))
+        targets[group, : len(part.maps)] = rows
     return Attribution(maps, logits, targets, first.layer, method, options)

@@ -15,6 +15,10 @@ def class_names(given: str) -> tuple[str, ...]:
 
     Raises:
         UsageError: If there is none, or one occurs twice.
+
+    Example:
+        >>> class_names("cat, dog")
+        ('cat', 'dog')
     """
     if given == "voc":
         from hedgeseg.data import VOC_CLASSES
@@ -53,7 +57,12 @@ def class_index(target: str, names: Sequence[str], number: int) -> int:
 
 
 def near_names(wanted: str, names: Sequence[str], count: int = 5) -> list[str]:
-    """Names a person may have meant: those that hold the word, the shortest first, then those spelt alike."""
+    """Names a person may have meant: those that hold the word, the shortest first, then those spelt alike.
+
+    Example:
+        >>> near_names("dog", ["cat", "eskimo dog", "dig", "hot dog"])
+        ['hot dog', 'eskimo dog', 'dig']
+    """
     holding = sorted((n for n in names if wanted in re.split(r"[\W_]+", n)), key=len)
     alike = difflib.get_close_matches(wanted, names, n=count)
     return list(dict.fromkeys([*holding, *alike]))[:count]

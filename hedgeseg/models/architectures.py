@@ -40,6 +40,10 @@ def build_network(arch: str, num_outputs: int, weights: str | None = None) -> nn
         ImportError: a timm architecture without timm.
         FileNotFoundError: `weights` is neither one of torchvision's names nor a file.
         ConnectionError: torchvision's weights could not be downloaded.
+
+    Example:
+        >>> build_network("resnet18", 5)(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 5])
     """
     _check_name(arch)
     if weights is None:

@@ -83,6 +83,12 @@ class SeedGenerator:
     Raises:
         ValueError: unknown names or values out of range.
         TypeError: options that fit no method.
+
+    Example:
+        >>> from hedgeseg.models import SmallCNN
+        >>> seed = SeedGenerator(background=0.2)(SmallCNN(5).eval(), torch.randn(3, 32, 32), [1, 4])
+        >>> seed.scores.shape, seed.mask.shape, seed.classes.tolist()
+        (torch.Size([2, 32, 32]), torch.Size([32, 32]), [1, 4])
     """
 
     def __init__(

@@ -35,6 +35,15 @@ def write_seed(
 
     Raises:
         ValueError: an identifier that would leave the folder, or an unknown precision.
+
+    Example:
+        >>> import tempfile
+        >>> seed = Seed(torch.ones(1, 2, 2), torch.tensor([4]), torch.full((2, 2), 5, dtype=torch.uint8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     names = [path.name for path in write_seed(folder, "a", seed)]
+        ...     mask = read_seed(folder, "a").mask
+        >>> names, mask.tolist()
+        (['a.npz', 'a.png'], [[5, 5], [5, 5]])
     """
     if precision not in ("float32", "float16"):
         raise ValueError(f"precision must be float32 or float16, got {precision!r}")

@@ -65,6 +65,15 @@ def dense_crf(
 
     Raises:
         ValueError: inputs that do not fit, an unknown preset, or a number out of range.
+
+    Example:
+        >>> picture = torch.zeros(6, 8, 3, dtype=torch.uint8)
+        >>> picture[:, 4:] = 255  # two halves, and a guess that is off by a column
+        >>> right = torch.zeros(6, 8)
+        >>> right[:, 5:] = 1
+        >>> posterior = dense_crf(picture, torch.stack([1 - right, right]), unary="labels")
+        >>> posterior.argmax(0)[0].tolist()
+        [0, 0, 0, 0, 1, 1, 1, 1]
     """
     picture, values = check_inputs(image, probabilities)
     return DenseCRF(picture, preset).posterior(values, iterations, unary, certainty)

@@ -40,6 +40,13 @@ def pamr(
 
     Raises:
         ValueError: inputs that do not fit, or a dilation that is not a positive whole number.
+
+    Example:
+        >>> picture = torch.zeros(4, 4, 3, dtype=torch.uint8)  # all of one colour, so one spot spreads over all
+        >>> spot = torch.zeros(1, 4, 4)
+        >>> spot[0, 0, 0] = 1
+        >>> bool((pamr(picture, spot, iterations=3, dilations=(1, 2)) > 0).all())
+        True
     """
     picture, values = check_inputs(image, probabilities)
     if not dilations or any(int(d) != d or d < 1 for d in dilations):
