@@ -93,7 +93,7 @@ def curve_figure(
 
 
 def sweep_figure(sweeps: Sequence[Sweep], x: str) -> Figure:
-    """One small plot per value, its interval shaded.
+    """One small plot per value, its 95 % interval shaded.
 
     Args:
         sweeps: at least one.
@@ -107,6 +107,7 @@ def sweep_figure(sweeps: Sequence[Sweep], x: str) -> Figure:
         axes.fill_between(sweep.x, sweep.low, sweep.high, color=_COLOURS[1], alpha=0.15, linewidth=0)
         axes.plot(sweep.x, sweep.mean, color=_COLOURS[1], marker="o", markersize=4)
         _dress(axes, sweep.label, x, "")
+    figure.suptitle("Means with their 95 % intervals", fontsize=10)
     return figure
 
 

@@ -97,7 +97,8 @@ def _perturbed(summaries: Sequence[Summary], name: str) -> Figure | None:
 
 def _thresholds(summaries: Sequence[Summary]) -> Figure | None:
     curves = [Curve(s.run.label, s.curves["thresholds"], s.curves["miou"]) for s in summaries if "miou" in s.curves]
-    return curve_figure(curves, "Seeds at every background threshold", "threshold", "mean IoU") if curves else None
+    x = "threshold, relative to each map's maximum"
+    return curve_figure(curves, "Seeds at every background threshold", x, "mean IoU") if curves else None
 
 
 def _precision_recall(summaries: Sequence[Summary]) -> Figure | None:
