@@ -1,7 +1,7 @@
 """What the figures of the documentation show: a cat and a cup in one photograph, and a network that knows both.
 
-The photographs come with scikit-image and are in the public domain (CC0): Chelsea by Stefan van der Walt, the cup of
-coffee by Rachel Michetti.
+Needs `hedgeseg[skimage]`. The photographs come with scikit-image and are in the public domain (CC0): Chelsea by Stefan
+van der Walt, the cup of coffee by Rachel Michetti.
 """
 
 from __future__ import annotations
