@@ -22,7 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = argparse.ArgumentParser(
         prog="hedgeseg",
-        description="Explain classifiers by signed maps, and make segmentation seeds of the maps.",
+        description="Explain classifiers by signed maps, and look after the segmentation seeds made of them.",
+        epilog="`hedgeseg COMMAND --help` shows examples. Training and writing seeds is train.py's, in a checkout.",
     )
     parser.add_argument("--version", action="version", version=f"hedgeseg {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
