@@ -137,9 +137,7 @@ class Evaluator:
 
     def _run(self, run: MethodRun, network: nn.Module, cases: Sequence[Case], device: torch.device) -> None:
         journal = self._journals[run.key]
-        pending = [
-            case for case in cases if case.id not in journal.done and (run.limit is None or case.turn < run.limit)
-        ]
+        pending = [case for case in cases if case.id not in journal.done and self._wants(run, case.turn)]
         if not pending or run.label in self._failed:
             return
         images = torch.stack([case.image for case in pending]).to(device)
@@ -160,6 +158,9 @@ class Evaluator:
             if self.watch is not None:
                 self.watch(run, case, maps)
             journal.append(score_case(case, maps, seconds, self.protocol, self.num_classes, asked))
+
+    def _wants(self, run: MethodRun, turn: int) -> bool:
+        return (run.limit is None or turn < run.limit) and self.protocol.asks(turn)
 
 
 def _explain(run: MethodRun) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:

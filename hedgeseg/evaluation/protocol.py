@@ -22,6 +22,8 @@ METRICS = (
     "randomization_sanity",
 )
 LOCALISATION = METRICS[:7]
+PERTURBATION = frozenset(METRICS[7:10])
+RANDOMIZATION = METRICS[10]
 _OF_OBJECTS = frozenset(
     {"pointing_game", "pixel_average_precision", "outside_inside_ratio", "rank_accuracy", "seed_curve"}
 )
@@ -96,6 +98,20 @@ class Protocol:
     def localises(self) -> bool:
         """Whether a metric asks where the objects are."""
         return not _OF_OBJECTS.isdisjoint(self.metrics)
+
+    def perturbs(self, turn: int) -> bool:
+        """Whether a perturbation metric is run on the image with this turn."""
+        within = self.perturbed_images is None or turn < self.perturbed_images
+        return within and not PERTURBATION.isdisjoint(self.metrics)
+
+    def randomizes(self, turn: int) -> bool:
+        """Whether the sanity check is run on the image with this turn."""
+        return RANDOMIZATION in self.metrics and turn < self.randomized_images
+
+    def asks(self, turn: int) -> bool:
+        """Whether any metric is run on the image with this turn."""
+        others = set(self.metrics) - PERTURBATION - {RANDOMIZATION}
+        return bool(others) or self.perturbs(turn) or self.randomizes(turn)
 
     def rows(self, num_classes: int) -> int:
         """Number of classes that masks tell apart.

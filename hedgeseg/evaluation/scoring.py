@@ -67,10 +67,10 @@ def score_case(
     wanted = set(protocol.metrics)
     values = _localisation(case, maps, protocol)
     curves: dict[str, Tensor] = {}
-    if protocol.perturbed_images is None or case.turn < protocol.perturbed_images:
+    if protocol.perturbs(case.turn):
         perturbed, curves = _perturbation(case, maps, protocol, network)
         values |= perturbed
-    if "randomization_sanity" in wanted and case.turn < protocol.randomized_images:
+    if protocol.randomizes(case.turn):
         checked, layers = _sanity(case, maps, protocol, network)
         values, curves = values | checked, curves | layers
     return Record(

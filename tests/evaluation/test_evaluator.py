@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from hedgeseg.attribution import attribute
 from hedgeseg.evaluation import Annotations, Case, Evaluator, MethodRun, Protocol, make_case, select, write_report
 from hedgeseg.evaluation.journal import read_records
 from hedgeseg.evaluation.protocol import METRICS
 from hedgeseg.evaluation.seed_quality import best_parts, compare_miou, miou_interval, pooled_curve
-from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, SeedCurve
+from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, RandomizationSanity, SeedCurve, smoothed
 
 CLASSES = ("left", "right", "none")
 PROTOCOL = Protocol(metrics=METRICS, tolerance=1, steps=3, randomized_images=1, randomized_layers=2, seed_bins=8)
@@ -161,6 +162,28 @@ def test_seed_parts_are_the_confusion_at_the_best_threshold():
     assert low <= high
     same = compare_miou(parts, parts, 50)
     assert (same.difference, same.p_value) == (0.0, 1.0)
+
+
+def test_the_sanity_check_can_be_smooth_and_bottom_up(tmp_path):
+    protocol = Protocol(
+        metrics=("randomization_sanity",), randomized_images=1, randomized_order="bottom_up", randomized_samples=3
+    )
+    model, run, chosen = network(), MethodRun.parse("gradient"), cases(2, protocol)
+    Evaluator(tmp_path, [run], protocol, CLASSES).add(model, chosen)
+    assert json.loads((tmp_path / "settings.json").read_text())["layers"] == ["0", "4"]
+    (first,) = read_records(tmp_path / "images", run.key)  # nothing is asked of the second
+
+    def explain(module, images, targets):
+        return attribute(module, images, targets, method="gradient").maps[:, 0]
+
+    metric = RandomizationSanity(model, smoothed(explain, 3), "bottom_up")
+    metric.update(chosen[0].image[None], torch.tensor([0]))
+    expected = metric.compute()
+    name = "randomization_sanity"
+    assert first.values[name][0] == pytest.approx(expected[name].item(), rel=1e-5)
+    assert first.curves[f"{name}_spearman"][0] == pytest.approx(expected[f"{name}_spearman"].tolist(), rel=1e-5)
+    with pytest.raises(ValueError, match="order must be"):
+        Protocol(randomized_order="sideways")
 
 
 def test_an_empty_folder_is_named(tmp_path):
