@@ -130,7 +130,7 @@ def quick_start(overrides: Sequence[str] = ()) -> None:
     score_seed_folders(trainer, cli.datamodule)
     print(f"pictures: {run / 'hedge'}")
     print(f"masks:    {run / 'seeds'}")
-    print(f"next:     train.py fit --config configs/segment_shapes.yaml --data.masks {run / 'seeds' / 'hedge'}")
+    print(f"next:     uv run train.py fit --config configs/segment_shapes.yaml --data.masks {run / 'seeds' / 'hedge'}")
     print(f"W&B run:  {run / 'wandb'}  (offline; `wandb sync` uploads it, `wandb leet` shows it here)")
 
 
