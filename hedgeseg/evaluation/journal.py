@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -57,14 +58,17 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Write one record."""
-        first = not self._path.exists()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a+", encoding="utf-8") as file:
-            if first:
-                file.write(_line({"begun": time.time_ns(), "label": self.run.label, **self.run.settings}))
-            elif self._path.read_bytes()[-1:] != b"\n":
-                file.write("\n")  # the end of a line that a kill cut off
-            file.write(_line(asdict(record)))
+        with self._path.open("ab+") as file:
+            if not file.tell():
+                head = {"begun": time.time_ns(), "label": self.run.label, **self.run.settings}
+                file.write(_line(head).encode())
+            else:
+                # Only the last byte is read: a journal of a large data set has gigabytes.
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")  # the end of a line that a kill cut off
+            file.write(_line(asdict(record)).encode())
         self.done.add(record.id)
 
 
