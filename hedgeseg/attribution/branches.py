@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from hedgeseg.attribution.tape import Op, Tape, Value
-
-PIECES = ("aten.add", "aten.add_", "aten.sub", "aten.sub_")
+from hedgeseg.attribution.tape import Op, Value
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def _longest(depths: list[int | None]) -> tuple[int, int]:
     return first or 0, second or 0
 
 
-def main_branch(op: Op, is_weighted: Callable[[Any], bool]) -> tuple[Value | None, Fork]:
+def main_branch(op: Op, is_weighted: Callable[[Any], bool]) -> Value | None:
     """The operand of a sum of two values with the convolutions.
 
     Args:
@@ -74,21 +72,13 @@ def main_branch(op: Op, is_weighted: Callable[[Any], bool]) -> tuple[Value | Non
         is_weighted: Whether an operator packet multiplies by weights.
 
     Returns:
-        The operand whose path from the fork passes more operations with weights, or None if they pass equally many;
-        and the fork.
+        The operand whose path from the fork passes more operations with weights, or None if they pass equally many.
     """
     first, second = op.args[0], op.args[1]
     fork = find_fork(first, second, is_weighted)
     if fork.depths[0] == fork.depths[1]:
-        return None, fork
-    return (first if fork.depths[0] > fork.depths[1] else second), fork
-
-
-def residual_sums(tape: Tape) -> Iterator[Op]:
-    """The operations of a tape that add or subtract two values of one shape."""
-    for op in tape.ops:
-        if op.name in PIECES and len(op.inputs) == 2 and op.inputs[0].shape == op.inputs[1].shape:
-            yield op
+        return None
+    return first if fork.depths[0] > fork.depths[1] else second
 
 
 def is_pointwise_of(value: Value, origin: Value, is_pointwise: Callable[[Op], bool]) -> bool:

@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.constants import constant
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.tape import Value
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 class LostValueError(RuntimeError):
@@ -43,12 +42,7 @@ def run_head(recording: Recording, layer: Value, activation: Tensor) -> Tensor:
             if argument.data is None:
                 raise LostValueError(f"a tensor {tuple(argument.shape)} beside the layer is needed and was not kept")
             argument = argument.data
-        if isinstance(argument, Tensor):
-            argument = argument.detach()
-            if argument.is_inference():
-                argument = argument.clone()  # autograd can't save a tensor that was born in inference mode
-            return argument.to(activation.dtype) if argument.dtype in _HALF else argument
-        return activation.dtype if argument in _HALF else argument
+        return constant(argument, activation.dtype)
 
     for op in recording.tape.ops[layer.order + 1 :]:
         if any(v in computed for v in op.inputs):

@@ -13,13 +13,13 @@ Activation", arXiv 2205.11109; T-PAMI 2024 as "Attribution Equilibrium".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.branches import find_fork, main_branch, residual_sums
+from hedgeseg.attribution.branches import find_fork, main_branch
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
@@ -160,18 +160,18 @@ def rule_book(
         inside = on_layer(linear, x, r, batch=batch, gamma=gamma, pointwise=pointwise, unit_mass=official)
         return [(value, inside)]
 
+    @cache
+    def main(op: Op) -> Value | None:
+        return main_branch(op, is_weighted) if official or residual == "main" else None
+
     def share(op: Op, r: Tensor) -> Relevance:
-        main, _ = main_branch(op, is_weighted)
-        if official or residual == "main":
-            if main is not None:
-                return [(main, r)]
-            if official:
-                return [(op.inputs[0], r)]
-        return influence(op, r)
+        branch = main(op)
+        if branch is not None:
+            return [(branch, r)]
+        return [(op.inputs[0], r)] if official else influence(op, r)
 
     def sum_keeps(op: Op) -> Keeps:
-        equals = len(op.inputs) == 2 and op.inputs[0].shape == op.inputs[1].shape
-        if not equals or official or (residual == "main" and main_branch(op, is_weighted)[0] is not None):
+        if not _adds_equals(op) or official or main(op) is not None:
             return Keeps()
         return Keeps(inputs=True)
 
@@ -186,8 +186,13 @@ def rule_book(
 
 def doubled_forks(tape: Tape) -> dict[Value, float]:
     """The authors' residual block returns twice its main branch: a factor of 2 at every fork."""
-    forks = {find_fork(op.inputs[0], op.inputs[1], is_weighted).value for op in residual_sums(tape)}
-    return dict.fromkeys(forks, 2.0)
+    sums = (op for op in tape.ops if op.packet in SUMS and _adds_equals(op))
+    return dict.fromkeys({find_fork(op.inputs[0], op.inputs[1], is_weighted).value for op in sums}, 2.0)
+
+
+def _adds_equals(op: Op) -> bool:
+    """Whether a sum is of two values of one shape, as at the end of a residual block."""
+    return len(op.inputs) == 2 and op.inputs[0].shape == op.inputs[1].shape
 
 
 def _is_pointwise(linear: Convolution, official: bool) -> bool:

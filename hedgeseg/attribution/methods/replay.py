@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.aliasing import view_write
+from hedgeseg.attribution.constants import constant
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.batch_norm import uses_batch
 from hedgeseg.attribution.rules.linear import WEIGHTED
 from hedgeseg.attribution.rules.structural import (
     ACTIVATIONS,
     AVERAGES,
+    BATCH_NORMS,
     COPIES,
     MOVES,
     POINTWISE,
@@ -32,15 +35,8 @@ from hedgeseg.attribution.tape import Op, Value
 
 aten = torch.ops.aten
 
-_HALF = (torch.float16, torch.bfloat16)
 _LINEAR = WEIGHTED | COPIES | VIEWS | MOVES | AVERAGES | SUMS | PRODUCTS | {aten.cat, view_write}
 _POINTWISE = ACTIVATIONS | POINTWISE | {aten.reciprocal, aten.reciprocal_, aten.rsqrt, aten.rsqrt_}
-_BATCH_NORMS = frozenset(
-    {
-        aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training,
-        aten.cudnn_batch_norm, aten.miopen_batch_norm, aten._batch_norm_no_update,
-    }
-)  # fmt: skip
 _MAX_POOLS = frozenset({aten.max_pool2d_with_indices, aten.max_pool3d_with_indices})
 
 
@@ -77,7 +73,7 @@ class Replay(nn.Module):
                 # (captum alone gets two such modules in a row wrong, as a ReLU and the pooling behind it are).
                 outputs = (self.nonlinear[str(op.index)](computed[op.inputs[0]].clone()),)
             else:
-                outputs = op.run(lambda a: computed[a] if isinstance(a, Value) else self._constant(a))
+                outputs = op.run(lambda a: computed[a] if isinstance(a, Value) else constant(a, self._dtype))
             computed.update({v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None})
         return computed[self._recording.logits_value]
 
@@ -100,7 +96,7 @@ class Replay(nn.Module):
         additive = op.packet in COPIES | SUMS | MOVES | {aten.cat, view_write}
         if op.packet in _LINEAR and (alone or additive) and all(v.dtype.is_floating_point for v in operands):
             return None
-        if op.packet in _BATCH_NORMS and alone and not _uses_batch(op):
+        if op.packet in BATCH_NORMS and alone and not uses_batch(op):
             return None
         raise UnsupportedOpError(
             f"deep_lift has no rescale rule for {op.name} in module {op.module!r} ({len(operands)} of its "
@@ -109,15 +105,7 @@ class Replay(nn.Module):
         )
 
     def _pointwise(self, op: Op) -> nn.Module:
-        return pointwise(lambda x: op.run(lambda a: x if isinstance(a, Value) else self._constant(a))[0])
-
-    def _constant(self, argument: Any) -> Any:
-        if isinstance(argument, Tensor):
-            argument = argument.detach()
-            if argument.is_inference():
-                argument = argument.clone()  # autograd can't save a tensor that was born in inference mode
-            return argument.to(self._dtype) if argument.dtype in _HALF else argument
-        return self._dtype if argument in _HALF else argument
+        return pointwise(lambda x: op.run(lambda a: x if isinstance(a, Value) else constant(a, self._dtype))[0])
 
 
 def pointwise(function: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -203,10 +191,3 @@ def _leading_to(value: Value) -> list[Op]:
 def _per_dimension(argument: Any, dimensions: int) -> tuple[int, ...]:
     values = (argument,) if isinstance(argument, int) else tuple(argument)
     return values * dimensions if len(values) == 1 else values
-
-
-def _uses_batch(op: Op) -> bool:
-    """Whether a batch norm normalises by the statistics of the batch itself."""
-    if op.packet in (aten._native_batch_norm_legit_no_training, aten._batch_norm_no_update):
-        return False
-    return bool(op.argument(5, "training", False)) or not isinstance(op.argument(3, "running_mean"), Tensor)

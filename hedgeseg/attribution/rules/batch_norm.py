@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hedgeseg.attribution.rules.linear import data
@@ -12,6 +13,8 @@ from hedgeseg.attribution.rules.proportional import Division
 from hedgeseg.attribution.rules.structural import pass_through, single
 from hedgeseg.attribution.sweep import Relevance, Rule
 from hedgeseg.attribution.tape import Keeps, Op, Value
+
+aten = torch.ops.aten
 
 
 def affine_batch_norm(divide: Division) -> Rule:
@@ -26,7 +29,7 @@ def affine_batch_norm(divide: Division) -> Rule:
 
     def function(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
         value, r = op.inputs[0], single(relevance)
-        if value.data is None or not _has_statistics(op):
+        if value.data is None or uses_batch(op):
             return pass_through(op, relevance)
         x = data(value, value.data.dtype)
         (y, *_), (shift, *_) = _run(op, x), _run(op, x.new_zeros(1, x.shape[1], *(1,) * (x.ndim - 2)))
@@ -40,8 +43,8 @@ def _run(op: Op, x: Tensor) -> tuple[Any, ...]:
     return op.run(lambda argument: x if isinstance(argument, Value) else argument)
 
 
-def _has_statistics(op: Op) -> bool:
-    """Whether the layer normalises by stored statistics: (input, weight, bias, mean, variance, training, ...)."""
-    if len(op.args) < 6 or not isinstance(op.args[3], Tensor):
+def uses_batch(op: Op) -> bool:
+    """Whether a batch norm normalises by the statistics of the batch itself."""
+    if op.packet in (aten._native_batch_norm_legit_no_training, aten._batch_norm_no_update):
         return False
-    return "no_training" in op.name or op.args[5] is not True
+    return bool(op.argument(5, "training", False)) or not isinstance(op.argument(3, "running_mean"), Tensor)

@@ -74,8 +74,8 @@ def test_rsp_starts_from_labels_held_against_each_other(networks, references):
     targets = torch.from_numpy(reference["label_set"].astype(np.int64))[None]
     problem = Problem(networks[VGG], golden_input(7, 224), targets)
     with explaining(problem.model):
-        _, _, _, activation, gradients = record_to_layer(problem, RuleBook("rsp", {}))
-    start = rsp.initial_map(activation, gradients, multi_label=True).sum(2)
+        layer = record_to_layer(problem, RuleBook("rsp", {}))
+    start = rsp.initial_map(layer.activation, layer.gradients, multi_label=True).sum(2)
     for got, expected in zip(start[:, 0], reference["initial"], strict=True):
         assert relative_l2(got, expected) <= 1e-3
 
