@@ -122,6 +122,21 @@ def test_every_python_block_of_the_readme_runs(tmp_path, monkeypatch):
     assert list((tmp_path / "runs" / "mine" / "hedge").glob("epoch_*/sheet.jpg"))
 
 
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "figures").glob("*.jpg")), ids=lambda path: path.stem)
+def test_a_picture_is_small_and_made_by_a_script_of_its_name(picture, monkeypatch):
+    assert picture.stat().st_size < 250_000
+    pytest.importorskip("skimage")
+    _parsed_by(picture.with_suffix(".py"), ["--weights", "mobilenet_v2.pth"], monkeypatch)
+
+
+def test_every_benchmark_has_its_command():
+    scripts = {
+        f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()
+    }
+    told = {word for page in PAGES if page != "docs/callback.md" for c in commands(page) for word in c.split()}
+    assert scripts <= told
+
+
 def test_the_callback_takes_ten_lines():
     (_, first), *_ = blocks("README.md", "python")
     assert len([line for line in first.splitlines() if line.strip()]) <= 10
