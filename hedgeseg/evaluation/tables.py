@@ -71,7 +71,7 @@ def comparison_table(comparisons: Mapping[tuple[str, str], Mapping[str, Comparis
     """Markdown tables with one row per compared pair: first minus second on the maps of both, and the p-value."""
     tables = []
     for title, columns in SECTIONS.items():
-        names = [name for name in columns if any(_known(row.get(name)) for row in comparisons.values())]
+        names = [name for name in columns if any(_differs(row.get(name)) for row in comparisons.values())]
         if names:
             body = [
                 [f"{first} - {second}", *(_difference(row.get(name)) for name in names)]
@@ -116,6 +116,11 @@ def _shown(summaries: Sequence[Summary], columns: Mapping[str, str]) -> list[str
 
 def _count(summary: Summary) -> str:
     return str(summary.maps) + (f" ({summary.broken} not finite)" if summary.broken else "")
+
+
+def _differs(value: Comparison | None) -> bool:
+    """Whether there is a difference on any image: what is the same for all methods needs no column."""
+    return value is not None and _known(value) and not value.low == value.high == 0
 
 
 def _known(value: Comparison | None) -> bool:
