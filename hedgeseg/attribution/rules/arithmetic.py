@@ -11,9 +11,9 @@ def safe_divide(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(b == 0, 0, a / torch.where(b == 0, 1, b))
 
 
-def per_sample(r: Tensor, batch: int) -> Tensor:
-    """Sum of every sample's entries: (T, N*m, ...) to (T, N)."""
-    return r.unflatten(1, (batch, -1)).sum(tuple(range(2, r.ndim + 1)))
+def per_sample(r: Tensor, batch: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Sum of every sample's entries, in `dtype`: (T, N*m, ...) to (T, N)."""
+    return r.unflatten(1, (batch, -1)).sum(tuple(range(2, r.ndim + 1)), dtype=dtype)
 
 
 def spread(s: Tensor, like: Tensor) -> Tensor:

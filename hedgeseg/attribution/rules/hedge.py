@@ -34,7 +34,7 @@ def modulate(r: Tensor, batch: int, unit_mass: bool) -> tuple[Tensor, Tensor, Te
         ``P'`` >= 0 and ``N'`` <= 0, shaped as `r`, and tau (T, N). A sign that is missing gives 0.
     """
     s = r.new_empty(3, *r.shape)
-    tau = _modulate_into(s, r, batch, gamma=1.0, unit_mass=unit_mass)
+    tau = _modulate_into(s, r, batch, gamma=1.0, unit_mass=unit_mass, mass=r.dtype)
     return s[1], s[2], tau
 
 
@@ -62,41 +62,46 @@ def hedge(
         gamma: Weight of positive contributions, in [1, 2].
         pointwise: Whether the kernel is 1x1: gamma is 1 then, and there is no Psi.
         unit_mass: See `modulate`.
-        dtype: What the maps with |W| are computed in, such as bfloat16; default: as `r`.
+        dtype: What the layer is computed in, such as bfloat16, but for the masses; default: as `r`.
 
     Returns:
-        Relevance of the input (T, N*m, ...).
+        Relevance of the input (T, N*m, ...), of the dtype of `r`.
     """
-    dtype = dtype or r.dtype
-    weight = linear.weight.abs().to(dtype)
+    given, dtype = r.dtype, dtype or r.dtype
+    x, r, weight = x.to(dtype), r.to(dtype), linear.weight.abs().to(dtype)
     gains = linear.empty((3, *x.shape), like=r)
     torch.clamp(x, min=0, out=gains[0])
     torch.sign(gains[0], out=gains[1])
     torch.sub(gains.new_ones(()), gains[1], out=gains[2])
-    z = linear.forward(gains.flatten(0, 1).to(dtype), weight).unflatten(0, (3, len(x)))
+    z = linear.forward(gains.flatten(0, 1), weight).unflatten(0, (3, len(x)))
 
     s = linear.empty((3, *r.shape), like=r)
-    tau = _modulate_into(s, r, batch, gamma=1.0 if pointwise else gamma, unit_mass=unit_mass)
+    tau = _modulate_into(s, r, batch, gamma=1.0 if pointwise else gamma, unit_mass=unit_mass, mass=given)
     s.div_(z.unsqueeze(1)).nan_to_num_(0.0, 0.0, 0.0)  # a division by 0 gives 0
-    back = linear.adjoint(s.flatten(0, 2).to(dtype), weight).to(r.dtype).unflatten(0, (3, len(r), len(x)))
+    back = linear.adjoint(s.flatten(0, 2), weight).unflatten(0, (3, len(r), len(x)))
     del s, z
 
     relevance = back[0].mul_(gains[0])
     if not pointwise:
         zero = relevance == 0
         count = zero[0, 0].numel() * (len(x) // batch) - per_sample(zero, batch)
-        relevance.sub_(spread(safe_divide(tau, count.to(tau.dtype)), relevance)).masked_fill_(zero, 0)
-    return relevance.addcmul_(gains[1], back[1]).addcmul_(gains[2], back[2])
+        psi = safe_divide(tau, count.to(tau.dtype)).to(dtype)
+        relevance.sub_(spread(psi, relevance)).masked_fill_(zero, 0)
+    return relevance.addcmul_(gains[1], back[1]).addcmul_(gains[2], back[2]).to(given)
 
 
-def _modulate_into(s: Tensor, r: Tensor, batch: int, gamma: float, unit_mass: bool) -> Tensor:
-    """Fill `s` (3, *r.shape) with ``gamma P' + N'``, ``P'`` and ``N'``; see `modulate`. Returns tau (T, N)."""
+def _modulate_into(s: Tensor, r: Tensor, batch: int, gamma: float, unit_mass: bool, mass: torch.dtype) -> Tensor:
+    """Fill `s` (3, *r.shape) with ``gamma P' + N'``, ``P'`` and ``N'``; see `modulate`.
+
+    Returns:
+        tau (T, N), summed in the dtype `mass`.
+    """
     mixed, positive, negative = s
     torch.clamp(r, min=0, out=positive)
     torch.clamp(r, max=0, out=negative)
-    mass_p, mass_n = per_sample(positive, batch), -per_sample(negative, batch)
+    mass_p, mass_n = per_sample(positive, batch, mass), -per_sample(negative, batch, mass)
     tau = torch.ones_like(mass_p) if unit_mass else (mass_p + mass_n) / 2
-    positive.mul_(spread(safe_divide(tau, mass_p), r))
-    negative.mul_(spread(safe_divide(tau, mass_n), r))
+    positive.mul_(spread(safe_divide(tau, mass_p).to(r.dtype), r))
+    negative.mul_(spread(safe_divide(tau, mass_n).to(r.dtype), r))
     torch.add(negative, positive, alpha=gamma, out=mixed)
     return tau
