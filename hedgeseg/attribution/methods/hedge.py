@@ -62,7 +62,7 @@ def explain(
         variant: "paper" conserves the mass of branches; "official" equals the authors' published implementation.
         residual: How the "paper" variant divides relevance at a residual sum: all to the branch with the convolutions,
             or in proportion to the branches' absolute values.
-        precision: "bf16" runs the convolutions with absolute weights in bfloat16 (not in an ablation).
+        precision: "bf16" computes the layers with absolute weights in bfloat16 (not in an ablation).
         ablate: Terms of Eq. 13 to leave out, of "C", "A", "U" and "Psi" (Table 2, at gamma = 2): for studies of the
             rule, slower than the whole.
 
