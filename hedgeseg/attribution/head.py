@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.constants import constant
+from hedgeseg.attribution.constant import constant
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.recording import Recording

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.aliasing import view_write
-from hedgeseg.attribution.constants import constant
+from hedgeseg.attribution.constant import constant
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.batch_norm import uses_batch
