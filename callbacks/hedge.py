@@ -73,7 +73,8 @@ class HedgeCallback(Callback):
         network: dotted path of the network in the LightningModule, if it cannot be found.
         class_names: by index; the data module's or data set's `classes` without it.
         normalisation: (mean, std) per channel, to draw images in their colours; the data module's without it.
-        max_fraction: share of the training time that looking may take; at least one image is always looked at.
+        max_fraction: share of the training time that looking may take; one image is looked at in any case, and all of
+            them in the first five seconds of a training.
         max_seconds_per_epoch: the same in seconds per look.
         animation: write a GIF per watched image at the end of a fit.
 
