@@ -138,7 +138,7 @@ def _perturbation(
         curves["insertion"] = probability_curves(
             network.module, images, maps, case.targets, "insertion", "blur", protocol.steps, *colours
         )
-    for name in curves.keys() - values.keys():
+    for name in [name for name in curves if name not in values]:
         values[name] = torch.trapezoid(curves[name], dx=1 / protocol.steps)
     return values, curves
 
