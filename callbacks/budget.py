@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-
 FREE = 5.0
 """Seconds of training before a share of them is a limit."""
 
