@@ -45,6 +45,8 @@ class TrunkHead(nn.Module):
             nn.Dropout2d(0.1),
             nn.Conv2d(WIDTH, num_outputs, 1),
         )
+        # Lightning trains in the modes it finds: without this a frozen trunk would go on learning batch statistics.
+        self.train()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, labels, H, W) of images (N, 3, H, W)."""

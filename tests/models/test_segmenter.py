@@ -111,10 +111,10 @@ def test_the_trunk_is_the_classifiers():
 
 
 def test_a_frozen_trunk_stays_as_it_is(tmp_path):
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # a network with batch norm: its statistics must stay too
     path = tmp_path / "weights.pth"
-    torch.save(torchvision.models.squeezenet1_0(num_classes=1000).state_dict(), path)
-    model = Segmenter(6, "squeezenet1_0", str(path), lr=0.1)
+    torch.save(torchvision.models.mobilenet_v2(num_classes=1000).state_dict(), path)
+    model = Segmenter(6, "mobilenet_v2", str(path), lr=0.1)
     before = {name: value.clone() for name, value in model.network.levels.state_dict().items()}
     mixed = model.network.mix[1].weight.clone()
     trainer(max_epochs=1, limit_val_batches=0, limit_train_batches=2).fit(model, shapes())
@@ -122,7 +122,7 @@ def test_a_frozen_trunk_stays_as_it_is(tmp_path):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert not torch.equal(mixed, model.network.mix[1].weight)
     assert not model.train().network.levels.training
-    assert Segmenter(6, "squeezenet1_0", str(path), freeze_trunk=False).network.levels[0][0].weight.requires_grad
+    assert Segmenter(6, "mobilenet_v2", str(path), freeze_trunk=False).network.levels[0][0][0].weight.requires_grad
 
 
 def test_errors_name_the_remedy():
