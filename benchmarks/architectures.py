@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -48,14 +48,14 @@ TIMM = (
 FIXED_SIZE = {"inception_v3": 299, "maxvit_t": 224, "vit_b_32": 224, "vit_tiny_patch16_224": 224, "mixer_s32_224": 224}
 
 
-def networks() -> Iterator[tuple[str, str, nn.Module]]:
+def networks(wanted: Collection[str]) -> Iterator[tuple[str, str, nn.Module]]:
     """Library, name and network, one at a time."""
-    for name in TORCHVISION:
+    for name in filter(wanted.__contains__, TORCHVISION):
         options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         yield "torchvision", name, torchvision.models.get_model(name, weights=None, num_classes=10, **options)
     import timm
 
-    for name in TIMM:
+    for name in filter(wanted.__contains__, TIMM):
         try:
             yield "timm", name, timm.create_model(name, pretrained=False, num_classes=10)
         except RuntimeError as error:  # a name that this version of timm does not have
@@ -88,13 +88,14 @@ def verdict(network: nn.Module, images: Tensor) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--only", nargs="+", default=[*TORCHVISION, *TIMM], metavar="NAME", help="default: all")
     parser.add_argument("--out", type=Path, default=Path("runs/architectures"), help="folder for table.md")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     lines = ["| library | network | layer | an image alone against in a batch, relative |", "|---|---|---|---|"]
-    for library, name, network in tqdm(networks(), total=len(TORCHVISION) + len(TIMM)):
+    for library, name, network in tqdm(networks(arguments.only), total=len(arguments.only)):
         size = FIXED_SIZE.get(name, arguments.size)
         seen(network, size, generator)
         line = verdict(network, torch.randn(2, 3, size, size, generator=generator))
