@@ -13,7 +13,7 @@ from hedgeseg.callbacks.scores import Finding, Score
 from hedgeseg.callbacks.surroundings import Normalisation
 from hedgeseg.visual import Picture
 
-COLUMNS = ("image", "relevance: red for, blue against", "overlay, cross: strongest")
+COLUMNS = ("image", "red for, blue against", "cross: strongest pixel")
 SMALLEST, LARGEST = 160, 384
 
 

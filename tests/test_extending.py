@@ -5,7 +5,7 @@ import torch
 from documents import run_python
 from torch import nn
 
-from hedgeseg.attribution import METHODS, api, attribute
+from hedgeseg.attribution import attribute
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.methods import hedge
 from hedgeseg.models import SmallCNN
@@ -45,10 +45,9 @@ def test_every_snippet_runs_and_does_what_the_page_says(names, tmp_path, monkeyp
     assert (tmp_path / "as_text" / "a.txt").read_text().count("2") == 9
     assert names["seed"].mask.shape == (32, 32)
 
-    method = names["METHOD"]
-    monkeypatch.setattr(api, "METHODS", {**METHODS, method.name: method})
     images = torch.randn(2, 3, 32, 32)
-    result = attribute(names["model"], images, [[0, 2], [1]], method="squared")
+    result = attribute(names["model"], images, [[0, 2], [1]], method=names["METHOD"])
+    assert result.method == "squared"
     assert result.maps.shape == (2, 2, 32, 32)
     logits = result.logits.gather(1, result.targets.clamp(min=0))
     torch.testing.assert_close(result.maps.sum((2, 3))[0], logits[0], rtol=1e-3, atol=1e-5)  # conserves

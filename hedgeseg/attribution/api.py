@@ -54,7 +54,7 @@ def attribute(
     model: nn.Module,
     images: Tensor,
     targets: Targets,
-    method: str = "hedge",
+    method: str | Method = "hedge",
     layer: LayerLike = None,
     chunk: int | None = None,
     output: OutputKey = None,
@@ -71,7 +71,7 @@ def attribute(
         images: Float (N, C, H, W), normalised as the model was trained; (N, C, L) and (N, C, D, H, W) for networks of
             1-D and 3-D convolutions.
         targets: Class indices: int (N,) or (N, T), or a list of N lists (ragged).
-        method: A key of `METHODS`.
+        method: A key of `METHODS`, or a method of your own.
         layer: Where the initial map is taken from: a module's path or the module itself. Default: see `resolve_layer`.
         chunk: At most this many maps (targets times images) are in memory at once.
         output: Index, key or attribute of the logits, where the model returns several outputs.
@@ -98,7 +98,7 @@ def conservation(
     model: nn.Module,
     images: Tensor,
     targets: Targets,
-    method: str = "hedge",
+    method: str | Method = "hedge",
     layer: LayerLike = None,
     output: OutputKey = None,
     **options: Any,
@@ -188,7 +188,7 @@ def _run(
     model: nn.Module,
     images: Tensor,
     targets: Targets,
-    method: str,
+    method: str | Method,
     layer: LayerLike,
     chunk: int | None,
     output: OutputKey,
@@ -213,7 +213,9 @@ def _run(
     return _gather(parts, (len(lists), max(map(len, lists), default=0)), chosen.name, options)
 
 
-def _method(name: str) -> Method:
+def _method(name: str | Method) -> Method:
+    if isinstance(name, Method):
+        return name
     if name not in METHODS:
         near = difflib.get_close_matches(str(name), METHODS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
