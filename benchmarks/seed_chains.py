@@ -7,11 +7,11 @@ DIR is a folder in COCO format. Explained are the labelled classes that the netw
 would do it; pixels of other classes count as background. Maps of all sizes, mirrored copies included, are made once and
 kept (`maps/`), so that a second run with other steps is cheap.
 
-The images are dealt into two halves. Every background level is chosen on the first half and every number reported on
-the second, with 95 % bootstrap intervals over images. Refiners erase what is sparse: they get 0.85 of the level that
-was best without them, and see the second half only. Differences are paired, to the best of all rows of `--against` on
-the second half: that flatters the rival. Masks are scored at `--side` pixels (a dense CRF's widths are in pixels: at
-full size it acts more locally).
+The images are dealt into two halves. The background level of either half is chosen on the other, so that every image
+is reported at a level that did not see it; intervals are 95 % bootstrap intervals over images. Refiners erase what is
+sparse: they get 0.85 of the level that was best without them. Differences are paired, to the best of all rows of
+`--against`: that flatters the rival. Masks are scored at `--side` pixels (a dense CRF's widths are in pixels: at full
+size it acts more locally).
 """
 
 from __future__ import annotations
@@ -174,15 +174,22 @@ def best_levels(counts: Masks) -> dict[str, float]:
     }
 
 
-def as_row(name: str, step: str, level: float, counts: Tensor) -> dict[str, Any]:
-    """A row's numbers from the counts of the images that are reported."""
+def as_row(name: str, step: str, levels: Sequence[float], counts: Tensor) -> dict[str, Any]:
+    """A row's numbers from the counts of all images, each at the level that the other half chose."""
     hits, predicted, true = iou_parts(counts.sum(0).long())
     low, high = miou_interval(parts(counts))
     return {
-        "map": name, "refine": step, "level": level, "miou": miou(counts), "low": low, "high": high,
+        "map": name, "refine": step, "levels": list(levels), "miou": miou(counts), "low": low, "high": high,
         "precision": float((hits / predicted)[1:].nanmean()), "recall": float((hits / true)[1:].nanmean()),
         "parts": parts(counts),
     }  # fmt: skip
+
+
+def joined(halves: Sequence[Tensor]) -> Tensor:
+    """The images of both halves in their order."""
+    whole = halves[0].new_empty(sum(map(len, halves)), *halves[0].shape[1:])
+    whole[0::2], whole[1::2] = halves
+    return whole
 
 
 def main() -> None:
@@ -191,19 +198,25 @@ def main() -> None:
     torch.set_num_threads(a.threads)
     bench = Bench(a)
     counts, seconds = sweep(bench, bench.photographs, plain_masks)
-    levels = best_levels({key: found[0::2] for key, found in counts.items()})
-    wanted = {name: level for name, level in levels.items() if not a.refine or name in a.refine}
-    reported = bench.photographs[1::2]
-    more, costs = sweep(bench, reported, refined_masks, wanted, a.steps) if a.steps else ({}, {})
-    table = [as_row(name, "", level, counts[name, "", level][1::2]) for name, level in levels.items()]
-    table += [as_row(*key, found) for key, found in more.items()]
-    chosen = {name: miou(counts[name, "", level][0::2]) for name, level in levels.items()}
+    # The levels of a half are those that are best on the other.
+    levels = [best_levels({key: found[1 - half :: 2] for key, found in counts.items()}) for half in (0, 1)]
+    table = []
+    for name in levels[0]:
+        own = [levels[half][name] for half in (0, 1)]
+        table.append(as_row(name, "", own, joined([counts[name, "", own[half]][half::2] for half in (0, 1)])))
+    refined, costs = [], {}
+    for half in (0, 1) if a.steps else ():
+        wanted = {name: level for name, level in levels[half].items() if not a.refine or name in a.refine}
+        more, costs = sweep(bench, bench.photographs[half::2], refined_masks, wanted, a.steps)
+        refined.append({(name, step): (level, found) for (name, step, level), found in more.items()})
+    for (name, step), (first, found) in refined[0].items() if refined else ():
+        second, others = refined[1][name, step]
+        table.append(as_row(name, step, (first, second), joined([found, others])))
     rival = max((row for row in table if row["map"] == a.against), key=lambda row: row["miou"])
     theirs = rival["parts"]
     for row in table:
         difference = compare_miou(row.pop("parts"), theirs)
         row["difference"] = [difference.difference, difference.low, difference.high, difference.p_value]
-        row["chosen_on"] = chosen[row["map"]]
     write(a, len(bench.photographs), table, rival, {**seconds, **costs})
 
 
@@ -212,14 +225,13 @@ def write(
 ) -> None:
     """`<arch>.md` and `<arch>.json`."""
     name = f"{rival['map']}, {rival['refine'] or 'unrefined'}"
-    head = f"{a.arch}, {count} photographs, the level chosen on half of them, numbers of the others; against {name}\n"
-    lines = [head, "| map | refine | level | mIoU of the first half | mIoU (95 %) | difference (95 %) | p |"]
-    lines[-1] += " precision | recall |"
-    lines.append("|---|---|--:|--:|--:|--:|--:|--:|--:|")
+    head = f"{a.arch}, {count} photographs, the level of either half chosen on the other; against {name}\n"
+    lines = [head, "| map | refine | levels | mIoU (95 %) | difference (95 %) | p | precision | recall |"]
+    lines.append("|---|---|--:|--:|--:|--:|--:|--:|")
     for row in sorted(table, key=lambda row: (row["map"], row["refine"])):
         d = row["difference"]
         lines.append(
-            f"| {row['map']} | {row['refine']} | {row['level']:.2f} | {row['chosen_on']:.3f}"
+            f"| {row['map']} | {row['refine']} | {' '.join(f'{level:.2f}' for level in row['levels'])}"
             f" | {row['miou']:.3f} ({row['low']:.3f}-{row['high']:.3f}) |"
             f" {d[0]:+.3f} ({d[1]:+.3f} to {d[2]:+.3f}) | {d[3]:.3f} | {row['precision']:.3f} | {row['recall']:.3f} |"
         )

@@ -39,7 +39,7 @@ class TimeBudget:
             raise ValueError(f"max_seconds_per_epoch must be positive or None, got {seconds}")
         self.fraction, self.seconds, self.clock = fraction, seconds, clock
         self.cost: float | None = None
-        self.surcharge = 1.5
+        self.surcharge = 2.5  # before the first look: small networks spend more on drawing than on maps
         self._began = clock()
         self._spent = self._opened = self._explaining = 0.0
         self._allowed = float("inf")
