@@ -30,6 +30,7 @@ COMMANDS = {
 def folder(tmp_path_factory):
     """Where the page's snippets were run."""
     folder, data = tmp_path_factory.mktemp("guide"), DataLoader(Scenes(8), batch_size=4)
+    pytest.importorskip("wandb").teardown()  # its service resolves a relative save_dir where it was started
     names = {"YourModule": Classifier, "train_loader": data, "val_loader": data}
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_SILENT", "true")
