@@ -43,7 +43,7 @@ def random_walker(
     picture, values = check_inputs(image, probabilities)
     if not (0 < confident <= 1 and 0 < scale <= 1):
         raise ValueError(f"confident and scale must lie in (0, 1], got {confident} and {scale}")
-    segmentation = skimage_segmentation("random_walker")
+    skimage_segmentation("random_walker")  # if it is missing, say so before anything else
     size = (max(1, round(values.shape[1] * scale)), max(1, round(values.shape[2] * scale)))
     small = F.interpolate(values[None], size=size, mode="area")[0]
     colours = F.interpolate(picture.permute(2, 0, 1)[None].float() / 255, size=size, mode="area")[0]
@@ -51,25 +51,29 @@ def random_walker(
     present = [label for label in range(len(values)) if bool((marks == label + 1).any())]
     if len(present) < 2:
         return values
-    # skimage wants marks 1..n without gaps.
-    renumbered = torch.zeros_like(marks)
+    spread = torch.zeros_like(small)
+    if bool((marks > 0).all()):  # nothing is left to a walk
+        spread.scatter_(0, small.argmax(0, keepdim=True), 1.0)
+    else:
+        spread[present] = _walk(colours, marks, present, beta).to(small)
+    full = F.interpolate(spread[None], size=tuple(values.shape[1:]), mode="bilinear", align_corners=False)[0]
+    return full / full.sum(0, keepdim=True).clamp(min=1e-12)
+
+
+def _walk(colours: Tensor, marks: Tensor, present: list[int], beta: float) -> Tensor:
+    """float64 (len(present), H, W) in [0, 1]: which mark a walk reaches first, by scikit-image."""
+    renumbered = torch.zeros_like(marks)  # skimage wants marks 1..n without gaps
     for position, label in enumerate(present):
         renumbered[marks == label + 1] = position + 1
-    solved = segmentation.random_walker(
-        colours.permute(1, 2, 0).cpu().numpy(),
+    solved = skimage_segmentation("random_walker").random_walker(
+        colours.permute(1, 2, 0).double().cpu().numpy(),  # weights span ten orders of magnitude
         renumbered.cpu().numpy(),
         beta=beta,
-        mode="cg_j",
-        tol=1e-3,
-        # The solver stops a little outside [0, 1]; the clamp below brings it back.
-        prob_tol=0.1,
+        mode="bf",  # the iterative default stops up to 0.2 away from the solution and takes three times as long
         channel_axis=-1,
         return_full_prob=True,
     )
-    spread = torch.zeros_like(small)
-    spread[present] = torch.from_numpy(np.ascontiguousarray(solved)).to(small).clamp(0, 1)
-    full = F.interpolate(spread[None], size=tuple(values.shape[1:]), mode="bilinear", align_corners=False)[0]
-    return full / full.sum(0, keepdim=True).clamp(min=1e-12)
+    return torch.from_numpy(np.ascontiguousarray(solved)).clamp(0, 1)
 
 
 def surest(probabilities: Tensor, share: float) -> Tensor:

@@ -34,6 +34,42 @@ def test_a_random_walk_fills_the_region_up_to_its_edge():
     assert torch.allclose(refined.sum(0), torch.ones(40, 60), atol=1e-5)
 
 
+def test_a_random_walk_is_the_solution_of_its_linear_system():
+    """Against Grady's Dirichlet problem, solved densely in float64 with scikit-image's edge weights."""
+    pytest.importorskip("skimage")
+    height, width, beta = 17, 19, 130.0
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8)
+    given = torch.rand(3, height, width, generator=generator)
+    given = given / given.sum(0)
+    marks = surest(given, 0.3).flatten().numpy()
+    colours = image.double().numpy().reshape(-1, 3) / 255
+    index = np.arange(height * width).reshape(height, width)
+    edges = np.concatenate(
+        [np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()]), np.stack([index[:-1].ravel(), index[1:].ravel()])], 1
+    )
+    contrast = ((colours[edges[0]] - colours[edges[1]]) ** 2).sum(1)
+    weights = np.exp(-beta / (10 * colours.std()) / np.sqrt(3) * contrast) + 1e-10
+    laplacian = np.zeros((height * width, height * width))
+    for (a, b), weight in zip(edges.T, weights, strict=True):
+        laplacian[[a, b], [b, a]] -= weight
+        laplacian[[a, b], [a, b]] += weight
+    free = marks == 0
+    fixed = np.eye(4)[marks[~free]][:, 1:]
+    expected = np.zeros((height * width, 3))
+    expected[~free] = fixed
+    expected[free] = np.linalg.solve(laplacian[np.ix_(free, free)], -laplacian[np.ix_(free, ~free)] @ fixed)
+    refined = random_walker(image, given, confident=0.3, beta=beta, scale=1.0)
+    np.testing.assert_allclose(refined.flatten(1).T.numpy(), expected, atol=1e-5)
+
+
+def test_nothing_is_left_to_a_walk_where_every_pixel_is_a_mark():
+    pytest.importorskip("skimage")
+    refined = random_walker(two_tone(), spots(), confident=1.0)
+    assert refined.shape == (2, 40, 60)
+    assert (refined.argmax(0) == spots().argmax(0)).float().mean() > 0.98
+
+
 def test_one_winner_everywhere_is_left_alone():
     pytest.importorskip("skimage")
     probabilities = torch.stack([torch.full((40, 60), 0.8), torch.full((40, 60), 0.2)])
