@@ -90,6 +90,7 @@ def score_seed_folders(trainer: Trainer, datamodule: Any) -> dict[str, dict[str,
     """
     dataset = getattr(datamodule, "predict_dataset", None)
     folders = {str(c.folder): c.folder for c in trainer.callbacks if isinstance(c, SeedWriter)}  # type: ignore[attr-defined]
+    trainer.strategy.barrier("seeds")  # the other processes' seeds are in the folders, too
     if dataset is None or not folders or not trainer.is_global_zero:
         return {}
     scores = {}

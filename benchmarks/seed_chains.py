@@ -214,6 +214,7 @@ def main() -> None:
         table.append(as_row(name, step, (first, second), joined([found, others])))
     rival = max((row for row in table if row["map"] == a.against), key=lambda row: row["miou"])
     theirs = rival["parts"]
+    torch.save({(row["map"], row["refine"]): row["parts"] for row in table}, a.out / f"{a.arch}.pt")
     for row in table:
         difference = compare_miou(row.pop("parts"), theirs)
         row["difference"] = [difference.difference, difference.low, difference.high, difference.p_value]
@@ -223,7 +224,7 @@ def main() -> None:
 def write(
     a: argparse.Namespace, count: int, table: list[dict[str, Any]], rival: dict[str, Any], seconds: dict[str, float]
 ) -> None:
-    """`<arch>.md` and `<arch>.json`."""
+    """`<arch>.md` and `<arch>.json`, beside `<arch>.pt` for `chains_of_networks.py`."""
     name = f"{rival['map']}, {rival['refine'] or 'unrefined'}"
     head = f"{a.arch}, {count} photographs, the level of either half chosen on the other; against {name}\n"
     lines = [head, "| map | refine | levels | mIoU (95 %) | difference (95 %) | p | precision | recall |"]

@@ -56,14 +56,19 @@ def test_the_quick_start_writes_seeds_and_scores_them(tmp_path):
         assert line in done.stdout
 
 
-@pytest.mark.parametrize(("arch", "size"), [("mobilenet_v2", 225), ("squeezenet1_0", 227)])
-def test_photographs_with_imagenet_weights(shared, tmp_path, arch, size):
+@pytest.mark.parametrize(
+    ("arch", "size", "devices"), [("mobilenet_v2", 225, 1), ("squeezenet1_0", 227, 1), ("squeezenet1_0", 227, 2)]
+)
+def test_photographs_with_imagenet_weights(shared, tmp_path, arch, size, devices):
+    """Two processes share the images, and the first scores what both wrote."""
     data = shared / "data"
     out = train(
         "predict", "--config", str(ROOT / "configs" / "coco_voc.yaml"), f"--data.root={data / 'coco_voc'}",
         f"--model.arch={arch}", f"--model.weights={data / 'weights' / f'{arch}.pth'}", f"--data.image_size={size}",
-        f"--model.groups={data / 'weights' / 'voc_from_imagenet.json'}", "--data.batch_size=2",
-        "--trainer.limit_predict_batches=2", "--trainer.accelerator=cpu", cwd=tmp_path,
+        f"--model.groups={data / 'weights' / 'voc_from_imagenet.json'}",
+        f"--data.batch_size={2 // devices}", "--trainer.limit_predict_batches=2", "--trainer.accelerator=cpu",
+        f"--trainer.devices={devices}",
+        f"--trainer.strategy={'ddp' if devices > 1 else 'auto'}", cwd=tmp_path,
     )  # fmt: skip
     seeds = tmp_path / "runs" / "coco_voc" / "seeds"
     masks = sorted(seeds.glob("*.png"))

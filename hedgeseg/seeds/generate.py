@@ -46,18 +46,18 @@ class SeedGenerator:
     ```
 
     Which settings: the defaults are one plain look that suits any network. On photographs the chain of
-    `configs/coco_voc.yaml` did best of what was measured (169 COCO photographs, levels chosen on one half, mean IoU of
-    the other with its 95 % interval; `docs/seeds.md` has the whole table):
+    `configs/coco_voc.yaml`, the last row, did best of what was measured (169 COCO photographs, several scales and
+    mirrored; mean IoU with its 95 % interval, levels chosen on other photographs; `docs/seeds.md` has the whole table):
 
-    | map, mirrored, several scales   | MobileNetV2         | SqueezeNet 1.0      |
-    |---------------------------------|---------------------|---------------------|
-    | `method="grad_cam"`             | 0.279 (0.231-0.315) | 0.272 (0.219-0.297) |
-    | `method="hedge"`                | 0.267 (0.224-0.306) | 0.302 (0.246-0.336) |
-    | `method="hedge", spread=True`   | 0.313 (0.248-0.351) | 0.314 (0.252-0.345) |
-    | `method="rsp", spread=True`     | 0.362 (0.296-0.399) | 0.311 (0.250-0.343) |
+    | map, refiner                                   | MobileNetV2         | SqueezeNet 1.0      |
+    |------------------------------------------------|---------------------|---------------------|
+    | `method="grad_cam"`                            | 0.313 (0.273-0.343) | 0.274 (0.242-0.291) |
+    | `method="grad_cam", refine="crf"`              | 0.337 (0.290-0.371) | 0.292 (0.241-0.322) |
+    | `method="hedge", spread=True, refine="pamr"`   | 0.336 (0.293-0.366) | 0.325 (0.281-0.359) |
+    | `method="rsp", spread=True, refine="pamr"`     | 0.375 (0.325-0.402) | 0.333 (0.288-0.366) |
 
-    A background suits a map, not a task: from 0.02 (hedging, unspread) to 0.5 (Grad-CAM, spread). A CRF erases what is
-    sparse, so lower the background before one.
+    A background suits a map, not a task: from 0.02 (hedging, unspread) to 0.5 (Grad-CAM, spread). A refiner erases what
+    is sparse, so lower the background before one.
 
     Args:
         method: attribution method, a function `(model, images, targets) -> maps (N, T, h, w)`, or several to fuse.

@@ -46,12 +46,13 @@ class SeedScore:
     def __init__(self, classes: Sequence[str], unsure: Unsure = "background", detection: bool = True) -> None:
         self.classes = tuple(classes)
         self.unsure: Unsure = unsure
-        self.curve = SeedCurve(num_classes=len(self.classes))
+        # sync_on_compute: whoever adds the seeds has all of them, and among several processes nobody else computes.
+        self.curve = SeedCurve(num_classes=len(self.classes), sync_on_compute=False)
         self.per_map = {
-            "pixel_average_precision": PixelAveragePrecision(),
-            "outside_inside_ratio": OutsideInsideRatio(),
+            "pixel_average_precision": PixelAveragePrecision(sync_on_compute=False),
+            "outside_inside_ratio": OutsideInsideRatio(sync_on_compute=False),
         }
-        self.detection = MeanAveragePrecision(iou_type=("bbox", "segm")) if detection else None
+        self.detection = MeanAveragePrecision(iou_type=("bbox", "segm"), sync_on_compute=False) if detection else None
         self.counts: list[Tensor] = []
         if self.detection is not None:
             self.detection.warn_on_many_detections = False
