@@ -33,7 +33,7 @@ from hedgeseg.visual import Picture, colour_mask, contact_sheet
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}img{max-width:100%}"
+    "td:first-child,th:first-child{text-align:left}img{max-width:100%;display:block}"
 )
 
 
@@ -71,6 +71,7 @@ def write_report(
     """
     score = SeedScore(dataset.classes, detection=detection)
     suspects: list[tuple[float, int, Suspicion]] = []
+    judged_by = {"vanished", "doubt", "extreme", "unsure"} | ({"crf"} if crf else set())
     missing = 0
     for index, identifier in enumerate(dataset.ids):
         if not has_seed(folder, identifier):
@@ -78,6 +79,7 @@ def write_report(
             continue
         seed = read_seed(folder, identifier)
         judged = suspicion(seed, dataset.image(index) if crf else None)
+        judged_by.update(seed.estimates)
         suspects.append((-judged.total, index, judged))
         truth = dataset.mask(index)
         if truth is not None:
@@ -92,9 +94,10 @@ def write_report(
     failed = failures_in(folder)
     if failed:
         parts.append("<h2>Images that failed</h2>" + _table(["image", "why"], [list(row) for row in failed.items()]))
-    parts.append(_outline([judged for _, _, judged in suspects]))
+    parts.append(_outline([judged for _, _, judged in suspects], judged_by))
     if worst > 0:
-        parts.append(_picture(_sheet(folder, dataset, sorted(suspects)[:worst])))
+        parts.append("<h2>Most suspicious first</h2>")
+        parts += [_picture(_row(folder, dataset, index, judged)) for _, index, judged in sorted(suspects)[:worst]]
     page = _page(title, parts)
     target = Path(path)
     with replacing(target) as temporary:
@@ -133,18 +136,14 @@ def seed_panels(image: np.ndarray, seed: Seed, truth: np.ndarray | None) -> list
     return panels if truth is None else [*panels, colour_mask(truth, image)]
 
 
-def _sheet(
-    folder: str | os.PathLike[str], dataset: PicturedImages, suspects: list[tuple[float, int, Suspicion]]
-) -> Picture:
-    rows, captions = [], []
-    for _, index, judged in suspects:
-        seed = read_seed(folder, dataset.ids[index])
-        panels = seed_panels(dataset.image(index), seed, dataset.mask(index))
-        rows.append([_thumbnail(panel) for panel in panels])
-        names = ", ".join(dataset.classes[c] for c in seed.classes.tolist()) or "no class"
-        why = ", ".join(f"{name} {value:.2f}" for name, value in vars(judged).items() if value > 0)
-        captions.append(f"{dataset.ids[index]}: {names} ({why or 'nothing suspicious'})")
-    return contact_sheet(rows, columns=("image", "strongest score", "seed", "true mask"), rows=captions)
+def _row(folder: str | os.PathLike[str], dataset: PicturedImages, index: int, judged: Suspicion) -> Picture:
+    seed = read_seed(folder, dataset.ids[index])
+    panels = seed_panels(dataset.image(index), seed, dataset.mask(index))
+    names = ", ".join(dataset.classes[c] for c in seed.classes.tolist()) or "no class"
+    why = ", ".join(f"{name} {value:.2f}" for name, value in vars(judged).items() if value > 0)
+    caption = f"{dataset.ids[index]}: {names} ({why or 'nothing suspicious'})"
+    columns = ("image", "strongest score", "seed", "true mask")
+    return contact_sheet([[_thumbnail(panel) for panel in panels]], columns=columns[: len(panels)], title=caption)
 
 
 def _thumbnail(panel: Picture, height: int = 160) -> Picture:
@@ -156,7 +155,10 @@ def _headline(scores: Mapping[str, Any]) -> str:
     rows = [[COLUMNS[key], _number(scores[key])] for key in COLUMNS if key in scores]
     interval = f"{_number(scores['miou_low'])} to {_number(scores['miou_high'])}"
     rows.insert(1, ["mIoU, 95 % interval over images", interval])
-    note = "<p>The best mIoU takes its threshold from the true masks; the mIoU is that of the masks as they are.</p>"
+    note = (
+        "<p>The mIoU is that of the masks as they are. The best mIoU cuts the scores at one threshold, taken from the "
+        "true masks; masks that were refined may be better than any such cut.</p>"
+    )
     return "<h2>Scores</h2>" + _table(["", f"{scores['images']} images"], rows) + note
 
 
@@ -169,7 +171,7 @@ def _classes(scores: Mapping[str, Any]) -> str:
     return "<h2>Classes</h2>" + _table(["class", "IoU", "precision", "recall"], rows)
 
 
-def _outline(judged: list[Suspicion]) -> str:
+def _outline(judged: list[Suspicion], judged_by: set[str]) -> str:
     names = {
         "vanished": "classes that the mask does not show",
         "doubt": "doubt inside the foreground",
@@ -179,8 +181,9 @@ def _outline(judged: list[Suspicion]) -> str:
         "scale": "disagreement between scales",
         "crf": "disagreement with a CRF of the mask",
     }
-    rows = [[text, _number(float(np.mean([getattr(one, name) for one in judged])))] for name, text in names.items()]
-    return "<h2>Without true masks</h2>" + _table(["", "mean over images"], rows) + "<h2>Most suspicious first</h2>"
+    means = {name: float(np.mean([getattr(one, name) for one in judged])) for name in names if name in judged_by}
+    rows = [[names[name], _number(mean)] for name, mean in means.items()]
+    return "<h2>Without true masks</h2>" + _table(["", "mean over images"], rows)
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
