@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.constant import constant
+from hedgeseg.attribution.rules.autograd import differentiated
 from hedgeseg.attribution.rules.linear import data, linear_map
 from hedgeseg.attribution.rules.proportional import adjoint
 from hedgeseg.attribution.rules.structural import single
@@ -17,32 +18,14 @@ from hedgeseg.attribution.tape import Op, Value
 aten = torch.ops.aten
 
 RECTIFIERS = frozenset({aten.relu, aten.relu_, aten.relu6, aten.hardtanh, aten.hardtanh_})
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """The operation run again under autograd and differentiated, once per target."""
     dtype = single(relevance).dtype
-    values = list(dict.fromkeys(v for v in op.inputs if v.dtype.is_floating_point))
     with torch.enable_grad():
-        leaves = {v: data(v, dtype).detach().requires_grad_() for v in values}
-        outputs = op.run(lambda a: _argument(a, leaves, dtype))
-    used = [(y, r) for y, r in zip(outputs, relevance, strict=False) if r is not None and y.requires_grad]
-    if not used:
-        return []
-    outs, starts = [y for y, _ in used], [r for _, r in used]
-    rows = [
-        torch.autograd.grad(
-            outs,
-            list(leaves.values()),
-            [r[t].to(y.dtype) for y, r in used],
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        for t in range(len(starts[0]))
-    ]
-    return [(v, torch.stack(parts)) for v, parts in zip(values, zip(*rows, strict=True), strict=True)]
+        leaves = {v: data(v, dtype).detach().requires_grad_() for v in op.inputs if v.dtype.is_floating_point}
+    return differentiated(op, relevance, leaves, lambda a: constant(a, dtype))
 
 
 def linear_gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
@@ -90,18 +73,3 @@ def guided(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     elif op.packet is aten.relu6:
         passes = passes & (x <= 6)
     return [(value, g.clamp(min=0) * passes)]
-
-
-def _argument(argument: Any, leaves: dict[Value, Tensor], dtype: torch.dtype) -> Any:
-    if isinstance(argument, Value):
-        if argument in leaves:
-            return leaves[argument]
-        argument = argument.data
-        if argument is None:
-            raise RuntimeError("an index or mask that depends on the image was not kept on the tape")
-    if isinstance(argument, Tensor):
-        argument = argument.detach()
-        if argument.is_inference():
-            argument = argument.clone()  # autograd can't save a tensor that was born in inference mode
-        return argument.to(dtype) if argument.dtype in _HALF else argument
-    return dtype if argument in _HALF else argument

@@ -12,6 +12,7 @@ from hedgeseg.attribution.aliasing import view_write
 from hedgeseg.attribution.branches import is_pointwise_of
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.rules.arithmetic import safe_divide
+from hedgeseg.attribution.rules.autograd import differentiated
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.sweep import Relevance, Rule
 from hedgeseg.attribution.tape import Keeps, Op, Value
@@ -127,37 +128,9 @@ def reshape(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
 
 def move(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """Relevance returns to the entries that the outputs were copied from: the adjoint of the operation."""
-    values = list(dict.fromkeys(v for v in op.inputs if v.dtype.is_floating_point))
     like = single(relevance)
-    leaves = {v: like.new_zeros(v.shape, requires_grad=True) for v in values}
-    with torch.enable_grad():
-        outputs = op.run(lambda a: _argument(a, leaves))
-    used = [(y, r) for y, r in zip(outputs, relevance, strict=False) if r is not None and y.requires_grad]
-    if not used:
-        return []
-    rows = []
-    for t in range(len(like)):
-        rows.append(
-            torch.autograd.grad(
-                [y for y, _ in used],
-                list(leaves.values()),
-                [r[t].to(y.dtype) for y, r in used],
-                retain_graph=t < len(like) - 1,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-        )
-    return [(v, torch.stack(parts)) for v, parts in zip(values, zip(*rows, strict=True), strict=True)]
-
-
-def _argument(argument: Any, leaves: dict[Value, Tensor]) -> Any:
-    if not isinstance(argument, Value):
-        return argument
-    if argument in leaves:
-        return leaves[argument]
-    if argument.data is None:
-        raise RuntimeError("an index or mask that depends on the image was not kept on the tape")
-    return argument.data
+    leaves = {v: like.new_zeros(v.shape, requires_grad=True) for v in op.inputs if v.dtype.is_floating_point}
+    return differentiated(op, relevance, leaves)
 
 
 def concatenate(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:

@@ -1,0 +1,56 @@
+"""An operation run again under autograd, and what a relevance of its outputs gives its inputs by the chain rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.sweep import Relevance
+from hedgeseg.attribution.tape import Op, Value
+
+
+def differentiated(
+    op: Op,
+    relevance: Sequence[Tensor | None],
+    leaves: dict[Value, Tensor],
+    given: Callable[[Any], Any] = lambda argument: argument,
+) -> Relevance:
+    """The adjoint of the operation's Jacobian at the leaves, applied to every target's relevance.
+
+    Args:
+        op: The operation.
+        relevance: Of each output, (T, ...) or None.
+        leaves: What stands for the values that are differentiated by; they require gradients.
+        given: What the operation is given in place of any other argument.
+    """
+
+    def argument(a: Any) -> Any:
+        if isinstance(a, Value):
+            if a in leaves:
+                return leaves[a]
+            a = a.data
+            if a is None:
+                raise RuntimeError("an index or mask that depends on the image was not kept on the tape")
+        return given(a)
+
+    with torch.enable_grad():
+        outputs = op.run(argument)
+    used = [(y, r) for y, r in zip(outputs, relevance, strict=False) if r is not None and y.requires_grad]
+    if not used:
+        return []
+    targets = len(used[0][1])
+    rows = [
+        torch.autograd.grad(
+            [y for y, _ in used],
+            list(leaves.values()),
+            [r[t].to(y.dtype) for y, r in used],
+            retain_graph=t < targets - 1,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        for t in range(targets)
+    ]
+    return [(v, torch.stack(parts)) for v, parts in zip(leaves, zip(*rows, strict=True), strict=True)]
