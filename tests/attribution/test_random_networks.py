@@ -3,7 +3,8 @@
 import numpy as np
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from random_networks import Twin, networks
+from plan_twin import Twin
+from random_networks import networks
 
 from hedgeseg.attribution import attribute
 
