@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hedgeseg.evaluation.seed_quality import compare_miou, miou_interval
+from hedgeseg.evaluation.seed_quality import compare_miou, mean_iou, miou_interval
 
 Chain = tuple[str, str]
 
@@ -34,7 +34,7 @@ def together(networks: list[dict[Chain, Tensor]]) -> dict[Chain, Tensor]:
 
 def chosen(chains: dict[Chain, Tensor], maps: set[str]) -> tuple[list[Chain], Tensor]:
     """The best chains of these maps on either half, and the parts of each half with the other's choice."""
-    halves = [max((c for c in chains if c[0] in maps), key=lambda c: miou(chains[c][half::2])) for half in (1, 0)]
+    halves = [max((c for c in chains if c[0] in maps), key=lambda c: mean_iou(chains[c][half::2])) for half in (1, 0)]
     parts = torch.empty_like(chains[halves[0]])
     for half, chain in enumerate(halves):
         parts[half::2] = chains[chain][half::2]
@@ -53,21 +53,16 @@ def table_of_choices(networks: dict[str, dict[Chain, Tensor]], against: str) -> 
     ]
     for label, maps in [*((name, {name}) for name in names), ("any", set(names))]:
         halves, parts = chosen(chains, maps)
-        low, high = miou_interval(parts)
-        d = compare_miou(parts, rival)
+        mean, difference = cells(parts, rival)
         taken = "; ".join(step or "none" if len(maps) == 1 else f"{name}, {step or 'none'}" for name, step in halves)
-        lines.append(
-            f"| {label} | {taken} | {miou(parts):.3f} ({low:.3f}-{high:.3f}) |"
-            f" {d.difference:+.3f} ({d.low:+.3f} to {d.high:+.3f}) | {d.p_value:.3f} |"
-        )
+        lines.append(f"| {label} | {taken} | {mean} | {difference} |")
     return "\n".join(lines) + "\n"
 
 
 def table(networks: dict[str, dict[Chain, Tensor]], against: str) -> str:
     """Rows by mean IoU, the best first, as markdown."""
     chains = together(list(networks.values()))
-    alone = {chain: [miou(found[chain]) for found in networks.values()] for chain in chains}
-    ranked = sorted(chains, key=lambda chain: -sum(alone[chain]))
+    ranked = sorted(chains, key=lambda chain: mean_iou(chains[chain]), reverse=True)
     rival = next(chain for chain in ranked if chain[0] == against)
     lines = [
         f"{' and '.join(networks)}, {len(chains[rival])} photographs; against {', '.join(filter(None, rival))}\n",
@@ -75,20 +70,18 @@ def table(networks: dict[str, dict[Chain, Tensor]], against: str) -> str:
         "|---|---|--:|" + "--:|" * len(networks) + "--:|--:|",
     ]
     for chain in ranked:
-        low, high = miou_interval(chains[chain])
-        d = compare_miou(chains[chain], chains[rival])
-        each = " | ".join(f"{value:.3f}" for value in alone[chain])
-        lines.append(
-            f"| {chain[0]} | {chain[1]} | {sum(alone[chain]) / len(networks):.3f} ({low:.3f}-{high:.3f}) | {each} |"
-            f" {d.difference:+.3f} ({d.low:+.3f} to {d.high:+.3f}) | {d.p_value:.3f} |"
-        )
+        mean, difference = cells(chains[chain], chains[rival])
+        each = " | ".join(f"{mean_iou(found[chain]):.3f}" for found in networks.values())
+        lines.append(f"| {chain[0]} | {chain[1]} | {mean} | {each} | {difference} |")
     return "\n".join(lines) + "\n"
 
 
-def miou(parts: Tensor) -> float:
-    """Mean IoU of pooled parts (N, C + 1, 3)."""
-    hits, predicted, true = parts.sum(0).unbind(1)
-    return float((hits / (predicted + true - hits)).nanmean())
+def cells(parts: Tensor, rival: Tensor) -> tuple[str, str]:
+    """Cells of a row: the mean with its interval, and the paired difference to the rival with its p-value."""
+    low, high = miou_interval(parts)
+    d = compare_miou(parts, rival)
+    difference = f"{d.difference:+.3f} ({d.low:+.3f} to {d.high:+.3f}) | {d.p_value:.3f}"
+    return f"{mean_iou(parts):.3f} ({low:.3f}-{high:.3f})", difference
 
 
 def main() -> None:

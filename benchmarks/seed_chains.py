@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from hedgeseg.evaluation.seed_quality import compare_miou, miou_interval
 from hedgeseg.seeds.background import calibrate
-from hedgeseg.seeds.confusion import confusion_counts, iou_parts
+from hedgeseg.seeds.confusion import confusion_counts, iou_parts, ious
 from hedgeseg.seeds.refine import REFINERS
 from hedgeseg.seeds.refine.crf import DenseCRF
 from hedgeseg.seeds.seed import IGNORE
@@ -162,8 +162,7 @@ def parts(counts: Tensor) -> Tensor:
 
 def miou(counts: Tensor) -> float:
     """Mean IoU of pooled counts (N, C + 1, C + 2)."""
-    hits, predicted, true = iou_parts(counts.sum(0).long())
-    return float((hits / (predicted + true - hits)).nanmean())
+    return float(ious(counts.sum(0).long()).nanmean())
 
 
 def best_levels(counts: Masks) -> dict[str, float]:

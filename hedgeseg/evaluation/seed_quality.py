@@ -42,6 +42,11 @@ def best_parts(seeds: Sequence[Cells], num_classes: int, bins: int) -> Tensor:
     return parts
 
 
+def mean_iou(parts: Tensor) -> float:
+    """Mean IoU of all images together, from `best_parts` (N, C + 1, 3)."""
+    return float(_miou(torch.ones(1, len(parts), dtype=torch.float64), parts))
+
+
 def miou_interval(parts: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean IoU over images.
 
@@ -67,8 +72,7 @@ def compare_miou(
         level: of confidence.
         seed: of both.
     """
-    whole = torch.ones(1, len(first), dtype=torch.float64)
-    difference = float(_miou(whole, first) - _miou(whole, second))
+    difference = mean_iou(first) - mean_iou(second)
     weights = _drawn(len(first), resamples, seed)
     low, high = _quantiles(_miou(weights, first) - _miou(weights, second), level)
     generator = torch.Generator().manual_seed(seed)

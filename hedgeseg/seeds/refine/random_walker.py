@@ -6,6 +6,9 @@ a sparse linear system (scikit-image), so the result is a probability and its sp
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -43,7 +46,7 @@ def random_walker(
     picture, values = check_inputs(image, probabilities)
     if not (0 < confident <= 1 and 0 < scale <= 1):
         raise ValueError(f"confident and scale must lie in (0, 1], got {confident} and {scale}")
-    skimage_segmentation("random_walker")  # if it is missing, say so before anything else
+    walker = skimage_segmentation("random_walker").random_walker
     size = (max(1, round(values.shape[1] * scale)), max(1, round(values.shape[2] * scale)))
     small = F.interpolate(values[None], size=size, mode="area")[0]
     colours = F.interpolate(picture.permute(2, 0, 1)[None].float() / 255, size=size, mode="area")[0]
@@ -55,21 +58,21 @@ def random_walker(
     if bool((marks > 0).all()):  # nothing is left to a walk
         spread.scatter_(0, small.argmax(0, keepdim=True), 1.0)
     else:
-        spread[present] = _walk(colours, marks, present, beta).to(small)
+        spread[present] = _walk(walker, colours, marks, present, beta).to(small)
     full = F.interpolate(spread[None], size=tuple(values.shape[1:]), mode="bilinear", align_corners=False)[0]
     return full / full.sum(0, keepdim=True).clamp(min=1e-12)
 
 
-def _walk(colours: Tensor, marks: Tensor, present: list[int], beta: float) -> Tensor:
+def _walk(walker: Callable[..., Any], colours: Tensor, marks: Tensor, present: list[int], beta: float) -> Tensor:
     """float64 (len(present), H, W) in [0, 1]: which mark a walk reaches first, by scikit-image."""
     renumbered = torch.zeros_like(marks)  # skimage wants marks 1..n without gaps
     for position, label in enumerate(present):
         renumbered[marks == label + 1] = position + 1
-    solved = skimage_segmentation("random_walker").random_walker(
+    solved = walker(
         colours.permute(1, 2, 0).double().cpu().numpy(),  # weights span ten orders of magnitude
         renumbered.cpu().numpy(),
         beta=beta,
-        mode="bf",  # the iterative default stops up to 0.2 away from the solution and takes three times as long
+        mode="bf",  # the iterative default stopped 0.12 away from the solution, after twice the time
         channel_axis=-1,
         return_full_prob=True,
     )
