@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
@@ -35,6 +36,13 @@ def test_config_is_parsed_and_instantiated(config, tmp_path, monkeypatch):
     assert any(isinstance(callback, HedgeCallback) for callback in cli.trainer.callbacks)
     task = getattr(cli.datamodule, "task", "multiclass" if config.stem in MULTICLASS else "multilabel")
     assert cli.model.task == task
+
+
+def test_a_new_head_learns_faster_than_the_trunk_that_knows_much():
+    models = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["model"] for path in CONFIGS}
+    tuned = {name: model for name, model in models.items() if model.get("weights") and "lr" in model}
+    assert {"voc2012", "coco2014", "pet", "imagenet_s", "voc2007", "folder"} <= tuned.keys()
+    assert not {name for name, model in tuned.items() if model.get("head_lr_factor", 1.0) < 10}
 
 
 @pytest.mark.parametrize("config", SEGMENT, ids=lambda path: path.stem)
