@@ -35,7 +35,7 @@ class Attribution:
     Attributes:
         maps: float32 (float64 for a float64 model), (N, T, H, W), signed, channel-summed, at the images' resolution;
             rows past a ragged image's targets are NaN.
-        logits: (N, K), as the model returned them.
+        logits: (N, K), as the model returned them; (N, 1) of a network with one logit.
         targets: int64 (N, T); -1 past a ragged image's targets.
         layer: The layer that was used, such as "features.29"; "" where the method uses none.
         method: The method's name.
@@ -58,6 +58,7 @@ def attribute(
     layer: LayerLike = None,
     chunk: int | None = None,
     output: OutputKey = None,
+    binary: bool = True,
     **options: Any,
 ) -> Attribution:
     """Explain a classifier's logits by maps over the pixels.
@@ -67,7 +68,7 @@ def attribute(
     autocast, with the model in training mode, compiled or wrapped in DDP, in the middle of gradient accumulation.
 
     Args:
-        model: A classifier that returns logits (N, K). Evaluated in evaluation mode.
+        model: A classifier that returns logits (N, K), or (N,) for one logit. Evaluated in evaluation mode.
         images: Float (N, C, H, W), normalised as the model was trained; (N, C, L) and (N, C, D, H, W) for networks of
             1-D and 3-D convolutions.
         targets: Class indices: int (N,) or (N, T), or a list of N lists (ragged).
@@ -75,6 +76,9 @@ def attribute(
         layer: Where the initial map is taken from: a module's path or the module itself. Default: see `resolve_layer`.
         chunk: At most this many maps (targets times images) are in memory at once.
         output: Index, key or attribute of the logits, where the model returns several outputs.
+        binary: What one logit z, (N, 1) or (N,), means. True: it tells two classes apart, as a network trained with
+            labels 0 and 1 does; target 1 is explained by z, target 0 by -z. False: it scores a single class, which may
+            be absent; target 0 is explained by z, and there is no target 1. Of no account with several logits.
         **options: The method's options; for "hedge": gamma, variant, residual, precision.
 
     Returns:
@@ -91,7 +95,7 @@ def attribute(
         >>> r.maps.shape, r.layer, r.targets.tolist()
         (torch.Size([2, 2, 8, 8]), '1', [[0, 2], [1, -1]])
     """
-    return _run(model, images, targets, method, layer, chunk, output, options, None)
+    return _run(model, images, targets, method, layer, chunk, output, binary, options, None)
 
 
 def conservation(
@@ -101,6 +105,7 @@ def conservation(
     method: str | Method = "hedge",
     layer: LayerLike = None,
     output: OutputKey = None,
+    binary: bool = True,
     **options: Any,
 ) -> list[Conservation]:
     """Where relevance goes: for every operation that a method propagates through, what arrived and what left.
@@ -112,6 +117,7 @@ def conservation(
         method: A method that propagates relevance, such as "hedge" or "lrp_epsilon".
         layer: See `attribute`.
         output: See `attribute`.
+        binary: See `attribute`.
         **options: The method's options.
 
     Returns:
@@ -124,7 +130,7 @@ def conservation(
     if len({len(row) for row in target_lists(targets, len(images))}) > 1:
         raise ValueError("targets is ragged; the report needs equally many targets for every image")
     report: list[Conservation] = []
-    _run(model, images, targets, method, layer, None, output, options, report)
+    _run(model, images, targets, method, layer, None, output, binary, options, report)
     return report
 
 
@@ -192,6 +198,7 @@ def _run(
     layer: LayerLike,
     chunk: int | None,
     output: OutputKey,
+    binary: bool,
     options: dict[str, Any],
     report: list[Conservation] | None,
 ) -> Attribution:
@@ -207,7 +214,11 @@ def _run(
     with explaining(network):
         images = images.detach().clone() if images.is_inference() else images.detach()
         parts = [
-            (group, rows, _explain(chosen, Problem(network, images[group], rows, path, output, chunk, report), options))
+            (
+                group,
+                rows,
+                _explain(chosen, Problem(network, images[group], rows, path, output, binary, chunk, report), options),
+            )
             for group, rows in _groups(lists, chunk, images.device)
         ]
     return _gather(parts, (len(lists), max(map(len, lists), default=0)), chosen.name, options)

@@ -28,7 +28,7 @@ def run_head(recording: Recording, layer: Value, activation: Tensor) -> Tensor:
         activation: Tensor shaped like `layer`, float32 or float64; half-precision heads are run in its dtype.
 
     Returns:
-        Logits (N, K), differentiable if `activation` is.
+        Logits (N, K), one for each target, differentiable if `activation` is.
 
     Raises:
         LostValueError: If the head reads something besides the layer that was not kept.
@@ -48,7 +48,7 @@ def run_head(recording: Recording, layer: Value, activation: Tensor) -> Tensor:
         if any(v in computed for v in op.inputs):
             outputs = op.run(lookup)
             computed.update({v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None})
-    return computed[recording.logits_value]
+    return computed[recording.class_logits_value]
 
 
 def head_gradients(recording: Recording, layer: Value, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +66,7 @@ def head_gradients(recording: Recording, layer: Value, targets: Tensor) -> tuple
     Raises:
         TargetError: If a target is not a class of the model.
     """
-    check_targets(targets.tolist(), recording.logits.shape[1])
+    check_targets(targets.tolist(), recording.class_logits.shape[1])
     dtype = torch.float64 if layer.dtype == torch.float64 else torch.float32
     activation = data(layer, dtype).detach()
     with torch.enable_grad(), full_precision(activation):

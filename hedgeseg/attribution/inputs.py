@@ -99,4 +99,7 @@ def check_targets(lists: list[list[int]], classes: int) -> None:
     for i, row in enumerate(lists):
         for t in row:
             if not 0 <= t < classes:
-                raise TargetError(f"target {t} of image {i} is out of range: the model has classes 0 to {classes - 1}")
+                hint = " (its one logit is that of class 0, as binary=False says)" if classes == 1 else ""
+                raise TargetError(
+                    f"target {t} of image {i} is out of range: the model has classes 0 to {classes - 1}{hint}"
+                )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.errors import OutputError, UnsupportedModelError
+from hedgeseg.attribution.one_logit import sides_by_weights, two_sides
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
 
 OutputKey = int | str | None
@@ -23,11 +24,15 @@ class Recording:
         tape: The recorded operations.
         logits: Float tensor (N, K) as the model returned it.
         logits_value: Its node on the tape.
+        class_logits: One logit for each target, (N, K); of a binary network with one logit z, ``(-z, z)``.
+        class_logits_value: The node of `class_logits`, where what is explained begins.
     """
 
     tape: Tape
     logits: Tensor
     logits_value: Value
+    class_logits: Tensor
+    class_logits_value: Value
 
 
 def record(
@@ -37,6 +42,8 @@ def record(
     is_weighted: Callable[[Any], bool],
     wanted: frozenset[str] = frozenset(),
     output: OutputKey = None,
+    binary: bool = True,
+    from_logits: bool = False,
 ) -> Recording:
     """Run the model once and record it.
 
@@ -47,6 +54,8 @@ def record(
         is_weighted: Whether an operator packet multiplies by weights.
         wanted: Module paths whose outputs, and all that comes after them, are kept.
         output: Which entry of a tuple or dict of outputs holds the logits.
+        binary: Whether one logit has two sides, targets 0 and 1.
+        from_logits: Whether relevance will start at the logits, by rules that may follow the signs of weights.
 
     Returns:
         The recording.
@@ -58,15 +67,17 @@ def record(
         own = images.detach().clone()  # a model may write into its input
         tape = Tape(own, keeps, is_weighted, wanted)
         with tape.following(model), tape:
-            returned = model(own)
-        logits = select_logits(returned, len(images), output)
-        value = tape.value_of(logits)
-    if value is None:
+            logits = select_logits(model(own), len(images), output)
+            class_logits = logits
+            if binary and logits.shape[1] == 1:
+                class_logits = sides_by_weights(tape, logits) if from_logits else two_sides(logits)
+        value, class_value = tape.value_of(logits), tape.value_of(class_logits)
+    if value is None or class_value is None:
         raise OutputError(
             "the logits do not depend on the images: the model's forward pass left torch on the way "
             "(numpy, .item(), a custom kernel) or returns a constant. Explain the part of it that stays in torch."
         )
-    return Recording(tape, logits, value)
+    return Recording(tape, logits, value, class_logits, class_value)
 
 
 def select_logits(returned: Any, batch: int, output: OutputKey = None) -> Tensor:
@@ -78,7 +89,7 @@ def select_logits(returned: Any, batch: int, output: OutputKey = None) -> Tensor
         output: Index, key or attribute name of the logits; may be omitted where only one entry has shape (N, K).
 
     Returns:
-        Float tensor (N, K).
+        Float tensor (N, K); (N, 1) where the model returns one number per image, (N,).
 
     Raises:
         OutputError: If there are none, or several and `output` does not choose.
@@ -117,10 +128,15 @@ def _entries(returned: Any) -> Mapping[Any, Any]:
 def _checked(logits: Any, batch: int) -> Tensor:
     if not isinstance(logits, Tensor):
         raise OutputError(f"the model's logits are {type(logits).__name__}, not a tensor; choose another output=")
+    if logits.ndim < 2 and logits.numel() == batch:  # one logit per image, or squeeze() of a single one
+        logits = logits.reshape(batch, 1)
     if logits.ndim != 2 or len(logits) != batch:
+        advice = "Pool a map of logits over its positions in a small wrapper module."
+        if logits.ndim < 2:
+            advice = "The batch must stay the first dimension: squeeze(1) instead of squeeze(), no sum over images."
         raise OutputError(
-            f"the model's logits have shape {tuple(logits.shape)}; expected (N, K) with N={batch}. "
-            "Pool a map of logits over its positions in a small wrapper module."
+            f"the model's logits have shape {tuple(logits.shape)}; expected (N, K), or (N,) for one logit, with "
+            f"N={batch}. {advice}"
         )
     if not logits.is_floating_point():
         raise OutputError(f"the model's logits are {logits.dtype}; expected a floating-point dtype")

@@ -189,6 +189,24 @@ class Tape(TorchDispatchMode):
             self._values[tensor] = value
         return value
 
+    def tensor_of(self, value: Value) -> Tensor:
+        """What was kept of a value, known to the recording as that value: what is computed from it is recorded."""
+        assert value.data is not None
+        self._values[value.data] = value
+        self._writes.mark_fresh(value.data)
+        return value.data
+
+    def apply(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Call a function of tensors and record it as one operation."""
+        before = self._paused
+        self._paused = True
+        try:
+            out = function(*tensors)
+        finally:
+            self._paused = before
+        self._append(function, tuple(map(self._recorded, tensors)), out, self._modules[-1] if self._modules else "")
+        return out
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [a for a in tree_iter((args, kwargs)) if isinstance(a, Tensor)]
@@ -264,9 +282,13 @@ class Tape(TorchDispatchMode):
         """Record that a view or the base of `tensor` was written: some of its entries are others now."""
         at, source = geometry.positions_in(Geometry.of(tensor), tensor.device)
         before = tensor.detach().clone() if old is None else old
-        op = Op(len(self.ops), view_write, (before, written, at, source), {}, written.producer.module)  # type: ignore[union-attr]
+        return self._append(view_write, (before, written, at, source), tensor, written.producer.module)  # type: ignore[union-attr]
+
+    def _append(self, function: Any, args: tuple[Any, ...], out: Tensor, module: str) -> Value:
+        """Record a call that the dispatcher does not see."""
+        op = Op(len(self.ops), function, args, {}, module)
         self.ops.append(op)
-        value = self._new_value(tensor, op)
+        value = self._new_value(out, op)
         op.outputs.append(value)
         return value
 

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     with torch.no_grad():
         logits = network(images)[0]
     targets = [class_index(t, names, len(logits)) for t in arguments.target or [str(int(logits.argmax()))]]
-    result = attribute(network, images, [targets], arguments.method, layer=arguments.layer, **options)
+    result = attribute(network, images, [targets], arguments.method, layer=arguments.layer, binary=False, **options)
     captions = [_caption(t, names, result.logits[0]) for t in targets]
     settings = "  ".join(f"{name}={value}" for name, value in result.options.items() if value not in ((), None))
     title = "  ".join(filter(None, (arguments.model, result.method, result.layer, settings)))

@@ -143,12 +143,13 @@ class Evaluator:
         images = torch.stack([case.image for case in pending]).to(device)
         try:
             start = _now(device)
-            result = attribute(network, images, [list(c.targets) for c in pending], method=run.method, **run.options)
+            targets = [list(c.targets) for c in pending]
+            result = attribute(network, images, targets, method=run.method, binary=self._binary, **run.options)
             seconds = (_now(device) - start) / len(pending)
         except (UnsupportedOpError, LayerError, ImportError) as error:
             self._failed[run.label] = f"{type(error).__name__}: {error}"
             return
-        asked = Network(network, _explain(run), self.mean, self.std)
+        asked = Network(network, _explain(run, self._binary), self.mean, self.std)
         for row, case in enumerate(pending):
             maps = result.maps[row, : len(case.targets)].float()
             if not maps.isfinite().all():
@@ -159,14 +160,19 @@ class Evaluator:
                 self.watch(run, case, maps)
             journal.append(score_case(case, maps, seconds, self.protocol, self.num_classes, asked))
 
+    @property
+    def _binary(self) -> bool:
+        """Whether a network's only logit tells two classes apart, rather than scoring the data's only class."""
+        return len(self.classes) > 1
+
     def _wants(self, run: MethodRun, turn: int) -> bool:
         return (run.limit is None or turn < run.limit) and self.protocol.asks(turn)
 
 
-def _explain(run: MethodRun) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+def _explain(run: MethodRun, binary: bool) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
     def explain(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         options: dict[str, Any] = run.options
-        return attribute(model, images, targets, method=run.method, **options).maps[:, 0].float()
+        return attribute(model, images, targets, method=run.method, binary=binary, **options).maps[:, 0].float()
 
     return explain
 

@@ -79,6 +79,7 @@ class SeedGenerator:
         mean: per channel, what the image was normalised with; used to show the refiner a picture.
         std: see `mean`.
         **method_options: go to `hedgeseg.attribution.attribute`; with several methods, `hedge={"gamma": 2.0}`.
+            A network's only logit is that of class 0; `binary=True` says that it tells class 1 from class 0.
 
     Raises:
         ValueError: unknown names or values out of range.

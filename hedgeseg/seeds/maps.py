@@ -23,7 +23,8 @@ class MapSource:
     Args:
         method: a name of `hedgeseg.attribution.METHODS`.
         **options: options of `attribute` (`layer`, `chunk`, `output`) and of the method. For seeds, `hedge` runs
-            with `gamma=2.0` unless told otherwise.
+            with `gamma=2.0` unless told otherwise. A network's only logit is that of class 0, which may be absent,
+            unless `binary=True` says that it tells class 1 from class 0.
     """
 
     def __init__(self, method: str, **options: Any) -> None:
@@ -36,7 +37,7 @@ class MapSource:
 
     def explain(self, model: nn.Module, images: Tensor, targets: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Signed maps (N, T, H, W) and the logits (N, classes) they explain."""
-        result = attribute(model, images, targets, method=self.method, **self.options)
+        result = attribute(model, images, targets, method=self.method, **{"binary": False, **self.options})
         return result.maps, result.logits
 
     def __repr__(self) -> str:

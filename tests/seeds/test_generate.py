@@ -175,6 +175,20 @@ def test_hedge_runs_with_gamma_two_unless_told_otherwise():
     assert cam.options == {}
 
 
+def test_a_single_logit_is_that_of_the_only_class_unless_it_tells_two_apart():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)).eval()
+    two = nn.Sequential(*net[:4], nn.Linear(4, 2)).eval()
+    with torch.no_grad():
+        two[4].weight.copy_(torch.cat([-net[4].weight, net[4].weight]))
+        two[4].bias.copy_(torch.cat([-net[4].bias, net[4].bias]))
+    image = torch.randn(3, 16, 16)
+    only = SeedGenerator().scores(net, image, [0])
+    torch.testing.assert_close(only, SeedGenerator().scores(two, image, [1]))
+    told = SeedGenerator(binary=True).scores(net, image, [0, 1])
+    torch.testing.assert_close(told, SeedGenerator().scores(two, image, [0, 1]))
+
+
 def test_a_photograph_that_may_not_be_written_to_is_a_picture(model, recwarn):
     photograph = np.zeros((32, 48, 3), np.uint8)
     photograph.flags.writeable = False

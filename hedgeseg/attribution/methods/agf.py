@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.head import run_head
-from hedgeseg.attribution.methods.from_logits import classifier, record_logits
+from hedgeseg.attribution.methods.from_logits import classifiers, record_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.agf import guided_factorisation, plain, through_flattening
@@ -59,7 +59,7 @@ def explain(problem: Problem) -> Explanation:
     """
     book = rule_book(len(problem.images))
     recording = record_logits(problem, book)
-    top = classifier(recording)
+    top, *_ = classifiers(recording)
     at, _ = linear_map(top, problem.dtype)
     phi, g = initial_streams(problem, recording, at)
     maps = []

@@ -12,7 +12,7 @@ from torch import Tensor
 from hedgeseg.attribution.feature_map import channels_first
 from hedgeseg.attribution.methods.excitation_backprop import default_layer
 from hedgeseg.attribution.methods.from_layer import resize
-from hedgeseg.attribution.methods.from_logits import classifier, one_hot, propagate, record_with_layer
+from hedgeseg.attribution.methods.from_logits import classifiers, one_hot, propagate, record_with_layer
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.excitation import contrast, excitation_rules
 from hedgeseg.attribution.rules.layered import on_layer
@@ -42,7 +42,7 @@ def explain(problem: Problem, relu: bool = True) -> Explanation:
 
     book = RuleBook("contrastive_excitation_backprop", excitation_rules())
     recording, name, layer = record_with_layer(problem, book, default_layer(problem.model))
-    book = replace(book, special={classifier(recording): on_layer(top)})
+    book = replace(book, special=dict.fromkeys(classifiers(recording), on_layer(top)))
     passed = propagate(problem, recording, book, one_hot(problem, recording), until=layer)
     maps = channels_first(recording.tape, layer, passed).sum(2)
     if relu:

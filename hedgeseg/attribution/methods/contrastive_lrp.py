@@ -43,7 +43,7 @@ def passes(problem: Problem, method: str, starts_of: Starts) -> tuple[Tensor, Te
     """The map of the class and that of the others, (T, N, *space) each, and the forward pass."""
     book = separate_book(method, len(problem.images), alpha=1)
     recording = record_logits(problem, book)
-    logits = recording.logits.detach().to(problem.dtype)
+    logits = recording.class_logits.detach().to(problem.dtype)
     start = torch.cat(starts_of(logits, one_hot(problem, recording)))
     target, others = propagate(problem, recording, book, start).sum(2).chunk(2)
     return target, others, recording

@@ -45,7 +45,9 @@ def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
         image = image.to(problem.dtype)
         reference = torch.full_like(image, baseline)
         pair = torch.cat([image, reference]).to(problem.images.dtype)
-        recording = record(problem.model, pair, lambda op: Keeps(), is_weighted, output=problem.output)
+        recording = record(
+            problem.model, pair, lambda op: Keeps(), is_weighted, output=problem.output, binary=problem.binary
+        )
         rows = []
         for target in targets.tolist():
             method = attr.DeepLift(Replay(recording, problem.dtype))

@@ -10,6 +10,7 @@ from torch import Tensor
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.methods.method import Explanation, Problem
+from hedgeseg.attribution.one_logit import two_sides
 from hedgeseg.attribution.recording import select_logits
 
 Forward = Callable[[Tensor], Tensor]
@@ -25,6 +26,17 @@ def rows_at_once(problem: Problem) -> int:
 
 
 def logits_of(problem: Problem) -> Forward:
+    """The model as a function from images to one logit for each target, see `returned_by`."""
+    forward = returned_by(problem)
+    return lambda images: per_target(problem, forward(images))
+
+
+def per_target(problem: Problem, logits: Tensor) -> Tensor:
+    """Logits (n, K) as the model returned them; of a binary network with one logit z, ``(-z, z)``."""
+    return two_sides(logits) if problem.binary and logits.shape[1] == 1 else logits
+
+
+def returned_by(problem: Problem) -> Forward:
     """The model as a function from images to logits.
 
     Args:
@@ -67,8 +79,8 @@ def explain_each(problem: Problem, method: str, explain_one: ExplainOne) -> Expl
         TargetError: If a target is not a class of the model.
     """
     refuse_layer(problem, method)
-    logits = logits_of(problem)(problem.images)
-    check_targets(problem.targets.tolist(), logits.shape[1])
+    logits = returned_by(problem)(problem.images)
+    check_targets(problem.targets.tolist(), per_target(problem, logits).shape[1])
     shape = (problem.targets.shape[1], len(problem.images), *problem.images.shape[2:])
     maps = problem.images.new_zeros(shape, dtype=problem.dtype)
     with full_precision(maps):

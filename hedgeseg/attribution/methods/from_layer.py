@@ -28,7 +28,9 @@ def record_to_layer(problem: Problem, book: RuleBook) -> FeatureMap:
     chosen = problem.layer or family_layer(problem.model)
     wanted = frozenset() if chosen is None else frozenset({chosen})
     while True:
-        recording = record(problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output)
+        recording = record(
+            problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output, problem.binary
+        )
         name, layer = locate(recording, chosen, by_user=problem.layer is not None)
         try:
             if layer.data is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.errors import UnsupportedOpError
+from hedgeseg.attribution.errors import LayerError, UnsupportedOpError
 from hedgeseg.attribution.inputs import check_targets
+from hedgeseg.attribution.layers import name_of
 from hedgeseg.attribution.methods.from_forward import refuse_layer
 from hedgeseg.attribution.methods.from_layer import locate
 from hedgeseg.attribution.methods.method import Problem
@@ -44,31 +45,51 @@ def record_with_layer(
 
     Returns:
         The recording, and the layer's name and value.
+
+    Raises:
+        LayerError: If the layer lies behind the last layer of a network with one logit, where the two sides part.
     """
     chosen = problem.layer or layer
     recording = _record(problem, book, frozenset({chosen}) if data and chosen else frozenset())
     name, value = locate(recording, chosen, by_user=problem.layer is not None)
+    if recording.class_logits_value is not recording.logits_value:
+        name, value = _before_the_sides_part(recording, name, value, by_user=problem.layer is not None)
     if data and value.data is None:
         recording = _record(problem, book, frozenset({name}))
         name, value = locate(recording, name, by_user=True)
     return recording, name, value
 
 
+def _before_the_sides_part(recording: Recording, name: str, value: Value, by_user: bool) -> tuple[str, Value]:
+    """The layer, or what the last layer of a network with one logit reads: relevance of side 0 leaves by it."""
+    (entrance, *_) = classifiers(recording)[0].inputs
+    if value.order <= entrance.order:
+        return name, value
+    if by_user:
+        raise LayerError(
+            f"layer={name!r} lies behind the last layer with weights, where the two sides of this network's one logit "
+            f"part; choose {name_of(recording.tape, entrance)!r} or a layer before it"
+        )
+    return name_of(recording.tape, entrance), entrance
+
+
 def _record(problem: Problem, book: RuleBook, wanted: frozenset[str]) -> Recording:
-    recording = record(problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output)
-    check_targets(problem.targets.tolist(), recording.logits.shape[1])
+    recording = record(
+        problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output, problem.binary, True
+    )
+    check_targets(problem.targets.tolist(), recording.class_logits.shape[1])
     return recording
 
 
 def one_hot(problem: Problem, recording: Recording) -> Tensor:
     """A row of 1 at the target and 0 elsewhere: (T, N, K)."""
-    rows = torch.nn.functional.one_hot(problem.targets.T, recording.logits.shape[1])
+    rows = torch.nn.functional.one_hot(problem.targets.T, recording.class_logits.shape[1])
     return rows.to(problem.dtype)
 
 
 def target_logits(problem: Problem, recording: Recording) -> Tensor:
     """The target's logit at the target and 0 elsewhere: (T, N, K), where most decompositions of the logit start."""
-    return one_hot(problem, recording) * recording.logits.detach().to(problem.dtype)
+    return one_hot(problem, recording) * recording.class_logits.detach().to(problem.dtype)
 
 
 def propagate(
@@ -96,19 +117,19 @@ def propagate(
     slices = list(problem.target_slices(len(start)))
     parts = []
     for i, part in enumerate(slices):
-        begin = {recording.logits_value if at is None else at: start[part]}
+        begin = {recording.class_logits_value if at is None else at: start[part]}
         ends = sweep(recording.tape, begin, book, stops=[end], free=i == len(slices) - 1, report=problem.report)
         parts.append(ends[end] if end in ends else start.new_zeros(len(start[part]), *end.shape))
     return torch.cat(parts) if parts else start.new_empty(0, *end.shape)
 
 
-def classifier(recording: Recording) -> Op:
-    """The last operation with weights before the logits.
+def classifiers(recording: Recording) -> list[Op]:
+    """The last layer with weights before the logits; both of its sides where the network has one logit.
 
     Raises:
         UnsupportedOpError: If there is none.
     """
-    todo, seen = [recording.logits_value], set()
+    todo, seen = [recording.class_logits_value], set()
     found: list[Op] = []
     while todo:
         op = todo.pop().producer
@@ -121,4 +142,5 @@ def classifier(recording: Recording) -> Op:
             todo.extend(op.inputs)
     if not found:
         raise UnsupportedOpError("no layer with weights lies before the logits, so there is no classifier to start at")
-    return max(found, key=lambda op: op.index)
+    last = max(found, key=lambda op: op.index)
+    return [op for op in found if op.inputs == last.inputs]

@@ -66,7 +66,7 @@ def gradient_terms(problem: Problem, recording: Recording, part: slice, on_bias:
     Returns:
         The image's term, ``x g``, (T, N, C, *space).
     """
-    start = {recording.logits_value: one_hot(problem, recording)[part]}
+    start = {recording.class_logits_value: one_hot(problem, recording)[part]}
     ends = sweep(recording.tape, start, rule_book(on_bias), free=free)
     return ends[recording.tape.images] * problem.images.to(problem.dtype)
 

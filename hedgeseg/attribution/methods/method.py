@@ -24,6 +24,7 @@ class Problem:
         targets: int64 (N, T).
         layer: Clean path of the layer the user chose, or None.
         output: Which of several model outputs holds the logits.
+        binary: Whether one logit has two sides, targets 0 and 1.
         rows: At most this many maps (targets times images) are propagated at once; None for no limit.
         report: If given, a method that propagates adds what arrived at and left every operation.
     """
@@ -33,6 +34,7 @@ class Problem:
     targets: Tensor
     layer: str | None = None
     output: OutputKey = None
+    binary: bool = True
     rows: int | None = None
     report: list[Conservation] | None = None
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from hedgeseg.attribution.methods.from_logits import classifier, one_hot, propagate, record_logits
+from hedgeseg.attribution.methods.from_logits import classifiers, one_hot, propagate, record_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.layered import layered_rules, on_layer, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
@@ -48,7 +48,7 @@ def explain(problem: Problem, variant: Variant = "rap") -> Explanation:
 
     book = rule_book(batch, variant)
     recording = record_logits(problem, book)
-    book = replace(book, special={classifier(recording): on_layer(top)})
+    book = replace(book, special=dict.fromkeys(classifiers(recording), on_layer(top)))
     maps = propagate(problem, recording, book, one_hot(problem, recording)).sum(2)
     return Explanation(maps, recording.logits)
 

@@ -56,7 +56,7 @@ class Replay(nn.Module):
         super().__init__()
         self._recording, self._dtype = recording, dtype
         self.nonlinear = nn.ModuleDict()
-        self._ops = _leading_to(recording.logits_value)
+        self._ops = _leading_to(recording.class_logits_value)
         for op in self._ops:
             if any(v.dtype.is_floating_point for v in op.outputs if v is not None):
                 module = self._module_for(op)
@@ -75,7 +75,7 @@ class Replay(nn.Module):
             else:
                 outputs = op.run(lambda a: computed[a] if isinstance(a, Value) else constant(a, self._dtype))
             computed.update({v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None})
-        return computed[self._recording.logits_value]
+        return computed[self._recording.class_logits_value]
 
     def _module_for(self, op: Op) -> nn.Module | None:
         """The module that stands for an operation, None for a linear one."""

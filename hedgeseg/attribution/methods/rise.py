@@ -13,7 +13,14 @@ from torch import Tensor
 
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
-from hedgeseg.attribution.methods.from_forward import check_positive, logits_of, refuse_layer, rows_at_once
+from hedgeseg.attribution.methods.from_forward import (
+    check_positive,
+    logits_of,
+    per_target,
+    refuse_layer,
+    returned_by,
+    rows_at_once,
+)
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
 Score = Literal["softmax", "sigmoid", "logit"]
@@ -49,8 +56,8 @@ def explain(
         raise ValueError(f"keep={keep!r}, score={score!r}: keep is a probability; score is softmax, sigmoid or logit")
     refuse_layer(problem, "rise")
     forward, images = logits_of(problem), problem.images
-    logits = forward(images)
-    check_targets(problem.targets.tolist(), logits.shape[1])
+    logits = returned_by(problem)(images)
+    check_targets(problem.targets.tolist(), per_target(problem, logits).shape[1])
     maps = images.new_zeros(problem.targets.shape[1], *images[:, 0].shape, dtype=problem.dtype)
     for part in random_masks(masks, images.shape[2:], cells, keep, seed, rows_at_once(problem)):
         part = part.to(images.device, problem.dtype)
