@@ -1,99 +1,31 @@
 """A folder in COCO format: `images/`, `instances.json` and, if there are any, `masks/` of semantic ids."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import albumentations as A
 import numpy as np
-from pycocotools import mask as rle
 
-from hedgeseg.data.batch import VOID, void_id
-from hedgeseg.data.dataset import ImageSubset, LabelledImages
-from hedgeseg.data.images import read_image, read_mask, unreadable
+from hedgeseg.data.annotated import AnnotatedImages
+from hedgeseg.data.coco_instances import Instances, read_instances
+from hedgeseg.data.coco_objects import CocoObject, paint, read_object
+from hedgeseg.data.dataset import ImageSubset
 from hedgeseg.data.module import ImageDataModule
-from hedgeseg.data.report import LoadReport, by_name
+from hedgeseg.data.orientation import Size, read_header
+from hedgeseg.data.records import Record
 from hedgeseg.data.split import split_indices
 from hedgeseg.data.transforms import eval_transform, train_transform
-from hedgeseg.data.voc_classes import VOC_CLASSES
 
 
-@dataclass(frozen=True)
-class Instances:
-    """A COCO instances file: what hedgeseg reads of it.
+class CocoFolder(AnnotatedImages):
+    """The images of a COCO folder that can be read.
 
-    Attributes:
-        classes: names; VOC's order where the categories are VOC's, else the order of the category ids.
-        class_of: category id -> class index.
-        images: image id -> its entry, in the file's order.
-        annotations: image id -> its objects.
-    """
-
-    classes: tuple[str, ...]
-    class_of: dict[int, int]
-    images: dict[int, dict[str, Any]]
-    annotations: dict[int, list[dict[str, Any]]]
-
-
-def read_instances(path: Path) -> Instances:
-    """Reads a COCO instances file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no COCO instances file, or names categories that it does not define.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"annotation file {path} not found: expected COCO instances (images, annotations, categories)"
-        )
-    try:
-        content = json.loads(path.read_text())
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        images = {image["id"]: image for image in content["images"]}
-        objects = content["annotations"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a COCO instances file: {type(error).__name__} {error}") from error
-    names = [category["name"] for category in categories]
-    classes = VOC_CLASSES if set(names) == set(VOC_CLASSES) else tuple(names)
-    annotations: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in images}
-    class_of = {category["id"]: classes.index(category["name"]) for category in categories}
-    for item in objects:
-        if item["category_id"] not in class_of:
-            raise ValueError(
-                f"{path}: annotation {item.get('id')} has category_id {item['category_id']}, not in its categories"
-            )
-        annotations.setdefault(item["image_id"], []).append(item)
-    return Instances(classes, class_of, images, annotations)
-
-
-def rasterise(objects: Sequence[dict[str, Any]], class_of: dict[int, int], height: int, width: int) -> np.ndarray:
-    """Paints COCO objects (polygons or run lengths) as semantic ids (H, W), uint8 or, beyond 254 classes, uint16.
-
-    Larger objects come first, so that small ones stay seen. A crowd is painted as its class; an object without a
-    segmentation leaves no pixels.
-    """
-    mask = np.zeros((height, width), np.uint8 if void_id(len(class_of)) == VOID else np.uint16)
-    for item in sorted(objects, key=lambda item: -item.get("area", 0)):
-        shape = item.get("segmentation")
-        if not shape:
-            continue
-        if isinstance(shape, list):
-            encoded = rle.merge(rle.frPyObjects(shape, height, width))
-        else:
-            encoded = rle.frPyObjects(shape, height, width) if isinstance(shape["counts"], list) else shape
-        mask[rle.decode(encoded) > 0] = class_of[item["category_id"]] + 1
-    return mask
-
-
-class CocoFolder(LabelledImages):
-    """The images of a COCO folder that can be read and hold at least one object.
-
-    Masks come from `masks/<image name>.png` if that folder is there, else they are painted from the segmentations; an
-    image id without a mask file is an error. Boxes of crowds are left out (they enclose many objects), their label
-    counts.
+    Masks come from `masks/<image name>.png` where there is one, else they are painted from the segmentations; an image
+    whose objects are known by their boxes alone has none. Boxes of crowds are left out (they enclose many objects),
+    their label counts. An annotation that cannot be used as it is costs no more than itself: `report` names it.
+    Pictures are upright, and annotations of pictures that a camera marked to be turned are turned with them.
 
     Args:
         root: folder with `images`, `annotation` and maybe `masks`.
@@ -102,15 +34,16 @@ class CocoFolder(LabelledImages):
         annotation: name of the instances file inside `root`.
         images: name of the image folder inside `root`.
         masks: name of the mask folder inside `root`.
-        verify: decode every image once to skip and count the broken ones; without it a broken image stops the run, with
-            its name, when it is met.
+        verify: decode every image once to skip and count the broken ones, and those of another size than annotated;
+            without it such an image stops the run, with its name, when it is met.
+        instances: the instances file, if it was read already.
 
     Attributes:
         report: what was found and what was left out; a single warning tells it.
 
     Raises:
         FileNotFoundError: root, image folder or annotation file is missing.
-        ValueError: nothing usable is left.
+        ValueError: nothing usable is left, or two entries are of one file.
     """
 
     def __init__(
@@ -122,58 +55,48 @@ class CocoFolder(LabelledImages):
         images: str = "images",
         masks: str = "masks",
         verify: bool = True,
+        instances: Instances | None = None,
     ) -> None:
         self.root = Path(root)
         for folder in (self.root, self.root / images):
             if not folder.is_dir():
                 raise FileNotFoundError(f"folder {folder} not found: root must hold {images}/ and {annotation}")
-        self.instances = read_instances(self.root / annotation)
-        self._image_folder = self.root / images
-        self._mask_folder = self.root / masks if (self.root / masks).is_dir() else None
-        entries = list(self.instances.images.values())
-        files = [self._image_folder / entry["file_name"] for entry in entries]
-        broken = unreadable(files) if verify else {}
-        self.report = LoadReport(
-            found=len(entries),
-            unreadable=by_name(broken),
+        instances = read_instances(self.root / annotation) if instances is None else instances
+        troubles = {_name(item): "its image is not listed" for item in instances.stray}
+        self._objects: dict[str, tuple[CocoObject, ...]] = {}
+        records = []
+        entries = list(instances.images.values())
+        for name, entry in zip(_unique_names(entries), entries, strict=True):
+            path = _located(self.root, images, entry["file_name"])
+            size = _written_size(entry) or _stored_size(path)
+            found = []
+            for item in instances.annotations[entry["id"]]:
+                one, trouble = read_object(item, instances.class_of[item["category_id"]], size or (1, 1))
+                found.append(one)
+                if trouble is not None:
+                    troubles[_name(item)] = trouble
+            self._objects[name] = tuple(found)
+            records.append(
+                _record(name, path, (self.root / masks / entry["file_name"]).with_suffix(".png"), found, size)
+            )
+        self._shaped = any(item.shape is not None for found in self._objects.values() for item in found)
+        super().__init__(
+            f"CocoFolder({self.root})",
+            instances.classes,
+            records,
+            transform=transform,
+            random=random,
+            verify=verify,
+            troubles=troubles,
         )
-        self._entries = []
-        for entry in entries:
-            if self._image_folder / entry["file_name"] in broken:
-                continue
-            if self.instances.annotations[entry["id"]]:
-                self._entries.append(entry)
-            else:
-                self.report.unlabelled.append(entry["file_name"])
-        self.report.warn(f"CocoFolder({self.root})")
-        if not self._entries:
-            raise ValueError(f"CocoFolder({self.root}) is empty: {self.report}")
-        super().__init__(self.instances.classes, _unique_names(self._entries), transform, random)
 
-    def image(self, index: int) -> np.ndarray:
-        """The photograph, uint8 (H, W, 3)."""
-        return read_image(self._image_folder / self._entries[index]["file_name"])
-
-    def mask(self, index: int) -> np.ndarray:
-        """Semantic ids, uint8 (H, W), from the mask file or the segmentations."""
-        entry = self._entries[index]
-        if self._mask_folder is not None:
-            return read_mask((self._mask_folder / entry["file_name"]).with_suffix(".png"), len(self.classes))
-        return rasterise(self._objects(index), self.instances.class_of, entry["height"], entry["width"])
-
-    def labels(self, index: int) -> tuple[int, ...]:
-        """Classes with an object in the image."""
-        return tuple(sorted({self.instances.class_of[item["category_id"]] for item in self._objects(index)}))
-
-    def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes of the single objects that enclose a pixel or more."""
-        single = [item for item in self._objects(index) if not item.get("iscrowd") and min(item["bbox"][2:]) > 0]
-        boxes = np.array([item["bbox"] for item in single], np.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        return boxes, np.array([self.instances.class_of[item["category_id"]] for item in single], np.int64)
-
-    def _objects(self, index: int) -> list[dict[str, Any]]:
-        return self.instances.annotations[self._entries[index]["id"]]
+    def drawn_mask(self, index: int) -> np.ndarray | None:
+        """Semantic ids from the mask file or the segmentations; None if the objects have none."""
+        if self.records[index].mask is not None:
+            return super().drawn_mask(index)
+        if not self._shaped:  # a data set of boxes has no masks, of images without objects neither
+            return None
+        return paint(self._objects[self.ids[index]], len(self.classes), self.drawn_size(index))
 
 
 class CocoFolderDataModule(ImageDataModule):
@@ -215,22 +138,24 @@ class CocoFolderDataModule(ImageDataModule):
         self.predict = predict
         self.annotation = annotation
         self._classes: tuple[str, ...] | None = None
+        self._instances: Instances | None = None  # until the images are read
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, read from the annotation file."""
         if self._classes is None:
-            self._classes = read_instances(Path(self.root) / self.annotation).classes
+            self._instances = read_instances(Path(self.root) / self.annotation)
+            self._classes = self._instances.classes
         return self._classes
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the annotations and splits the images."""
         if self.val_dataset is not None:
             return
-        whole = CocoFolder(self.root, eval_transform(self.image_size), annotation=self.annotation)
-        self._classes = whole.classes
+        still = eval_transform(self.image_size)
+        whole = CocoFolder(self.root, still, annotation=self.annotation, instances=self._instances)
+        self._classes, self._instances = whole.classes, None
         train, val = split_indices(len(whole), self.train_fraction, self.seed)
-        still = whole.transform
         if train:
             self.train_dataset = ImageSubset(whole, train, train_transform(self.image_size), random=True)
         self.val_dataset = ImageSubset(whole, val, still)
@@ -240,9 +165,47 @@ class CocoFolderDataModule(ImageDataModule):
             self.predict_dataset = ImageSubset(whole, train if self.predict == "train" else val, still)
 
 
+def _record(name: str, path: Path, mask: Path, found: Sequence[CocoObject], size: Size | None) -> Record:
+    boxed = [(item.box, item.label) for item in found if item.box is not None and not item.crowd]
+    return Record(
+        id=name,
+        image=path,
+        labels=tuple(sorted({item.label for item in found})),
+        mask=mask if mask.is_file() else None,
+        boxes=tuple(box for box, _ in boxed),
+        box_labels=tuple(label for _, label in boxed),
+        size=size,
+    )
+
+
+def _located(root: Path, images: str, file_name: str) -> Path:
+    """The image file; some tools write its path from `root`, or a path of Windows."""
+    given = file_name.replace("\\", "/")
+    inside = root / images / given
+    return root / given if not inside.is_file() and (root / given).is_file() else inside
+
+
+def _written_size(entry: dict[str, Any]) -> Size | None:
+    """(height, width) of an entry, if it says so."""
+    sides = [entry.get(side) for side in ("height", "width")]
+    if not all(isinstance(side, int | float) and side >= 1 for side in sides):
+        return None
+    return int(sides[0]), int(sides[1])  # type: ignore[arg-type]
+
+
+def _stored_size(path: Path) -> Size | None:
+    try:
+        return read_header(path).stored
+    except (OSError, SyntaxError, ValueError):  # the image will be left out, or stop the run, with its name
+        return None
+
+
+def _name(item: dict[str, Any]) -> str:
+    return f"annotation {item.get('id')}"
+
+
 def _unique_names(entries: Sequence[dict[str, Any]]) -> list[str]:
     """The files' stems; with their folders where stems repeat."""
-    stems = [Path(entry["file_name"]).stem for entry in entries]
-    counts = Counter(stems)
-    paths = [Path(entry["file_name"]).with_suffix("").as_posix().replace("/", "__") for entry in entries]
-    return [stem if counts[stem] == 1 else path for stem, path in zip(stems, paths, strict=True)]
+    paths = [Path(entry["file_name"].replace("\\", "/")).with_suffix("") for entry in entries]
+    counts = Counter(path.name for path in paths)
+    return [path.name if counts[path.name] == 1 else path.as_posix().replace("/", "__") for path in paths]

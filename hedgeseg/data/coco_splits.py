@@ -1,10 +1,11 @@
 """COCO 2014 and 2017 as published: image folders per split and `annotations/instances_<split>.json`."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 from hedgeseg.data.archives import Archive, Source
-from hedgeseg.data.coco import CocoFolder, read_instances
+from hedgeseg.data.coco import CocoFolder
+from hedgeseg.data.coco_instances import Instances, read_instances
+from hedgeseg.data.dataset import ImageSubset
 from hedgeseg.data.published import PublishedDataModule
 
 _MD5 = {
@@ -54,12 +55,13 @@ class CocoDataModule(PublishedDataModule):
         self.year = year
         self.predict = predict
         self._classes: tuple[str, ...] | None = None
+        self._instances: dict[str, Instances] = {}  # until the images are read: a file takes long and is read once
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, read from the validation annotations."""
         if self._classes is None:
-            self._classes = read_instances(self._annotation("val")).classes
+            self._classes = self._read("val").classes
         return self._classes
 
     def setup(self, stage: str | None = None) -> None:
@@ -67,30 +69,35 @@ class CocoDataModule(PublishedDataModule):
 
         Raises:
             FileNotFoundError: a split's images or annotations are missing (says where to get them).
+            ValueError: the splits differ in their classes.
         """
         if self.val_dataset is not None:
             return
-        self.train_dataset = self._split("train", moving=True)
-        self.val_dataset = self._split("val")
-        self.predict_dataset = self.val_dataset if self.predict == "val" else self._split("train")
+        train, self.val_dataset = self._split("train"), self._split("val")
+        if train.classes != self.val_dataset.classes:
+            differ = sorted(set(train.classes) ^ set(self.val_dataset.classes))
+            raise ValueError(f"{self.root}: the categories of train and val differ: {differ or 'their order'}")
+        self.train_dataset = ImageSubset(train, range(len(train)), self.moving, random=True)
+        self.predict_dataset = self.val_dataset if self.predict == "val" else train
+        self._instances.clear()
 
-    def _split(self, split: str, moving: bool = False) -> CocoFolder:
-        folder = f"{split}{self.year}"
-        annotation = self._annotation(split)
-        entries = read_instances(annotation).images.values()
+    def _split(self, split: str) -> CocoFolder:
+        folder, instances = f"{split}{self.year}", self._read(split)
+        entries = instances.images.values()
         coco_source(self.year).require((self.root / folder / entry["file_name"] for entry in entries), self.root)
         return CocoFolder(
             self.root,
-            self.moving if moving else self.still,
-            random=moving,
-            annotation=annotation.relative_to(self.root).as_posix(),
+            self.still,
             images=folder,
             masks=f"masks/{folder}",
             verify=self.verify,
+            instances=instances,
         )
 
-    def _annotation(self, split: str) -> Path:
-        path = self.root / "annotations" / f"instances_{split}{self.year}.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} not found: {coco_source(self.year).advice(self.root)}")
-        return path
+    def _read(self, split: str) -> Instances:
+        if split not in self._instances:
+            path = self.root / "annotations" / f"instances_{split}{self.year}.json"
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} not found: {coco_source(self.year).advice(self.root)}")
+            self._instances[split] = read_instances(path)
+        return self._instances[split]

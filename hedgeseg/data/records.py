@@ -1,8 +1,9 @@
 """Data sets whose annotations are known before the pixels are: a list of records, one per image file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import albumentations as A
 import numpy as np
@@ -23,6 +24,7 @@ class Record:
         mask: mask file, None if there is none.
         boxes: x0, y0, x1, y1 in pixels, one per object.
         box_labels: class index of each box.
+        size: (height, width) that boxes and mask were drawn at, if the annotation says so.
     """
 
     id: str
@@ -31,6 +33,7 @@ class Record:
     mask: Path | None = None
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     box_labels: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 class RecordedImages(LabelledImages):
@@ -45,6 +48,8 @@ class RecordedImages(LabelledImages):
         random: whether the pipeline draws.
         verify: decode every image once to skip and count the broken ones. Without it a broken image stops the run,
             with its name, when it is met: for published data sets that were checked as an archive.
+        left_out: images that are known to be of no use, with the reason.
+        troubles: annotations that are not used as they are, with the reason.
 
     Attributes:
         report: what was found and what was left out; a single warning tells it.
@@ -62,12 +67,16 @@ class RecordedImages(LabelledImages):
         transform: A.Compose | None = None,
         random: bool = False,
         verify: bool = True,
+        left_out: Mapping[Path, str] = MappingProxyType({}),
+        troubles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        broken = unreadable(record.image for record in records) if verify else {}
+        sound = (record.image for record in records if record.image not in left_out)
+        broken = {**left_out, **(unreadable(sound) if verify else {})}
         self.report = LoadReport(
             found=len(records),
             unreadable=by_name(broken),
             unlabelled=[record.id for record in records if not record.labels and record.image not in broken],
+            annotations=dict(troubles),
         )
         self.report.warn(name)
         self.records = [record for record in records if record.labels and record.image not in broken]

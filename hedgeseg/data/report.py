@@ -17,11 +17,13 @@ class LoadReport:
         found: images that the annotation or the folder lists.
         unreadable: file -> reason, for images that are missing or broken; they are skipped.
         unlabelled: names of images without any object of the data set's classes; they are skipped.
+        annotations: single annotations that are not used, or not as they are, with the reason; their images stay.
     """
 
     found: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     unlabelled: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def kept(self) -> int:
@@ -35,11 +37,14 @@ class LoadReport:
             parts.append(f"{len(named)} unreadable: {_some(named)}")
         if self.unlabelled:
             parts.append(f"{len(self.unlabelled)} without a label: {_some(self.unlabelled)}")
+        if self.annotations:
+            kinds = _some(_by_reason(self.annotations))
+            parts.append(f"{len(self.annotations)} annotations used in part or not at all: {kinds}")
         return "; ".join(parts)
 
     def warn(self, name: str) -> None:
         """Gives one warning for all that was skipped, none if nothing was."""
-        if self.kept < self.found:
+        if self.kept < self.found or self.annotations:
             warnings.warn(f"{name}: {self}", stacklevel=3)
 
 
@@ -47,6 +52,16 @@ def by_name(reasons: Mapping[Path, str]) -> dict[str, str]:
     """Reasons by the files' names; by their paths where names repeat."""
     counts = Counter(path.name for path in reasons)
     return {path.name if counts[path.name] == 1 else path.as_posix(): reason for path, reason in reasons.items()}
+
+
+def _by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """Each reason once with how often it holds and an example; the most frequent first."""
+    examples: dict[str, str] = {}
+    for name, reason in reasons.items():
+        examples.setdefault(reason, name)
+    return [
+        f"{reason} ({count}, as in {examples[reason]})" for reason, count in Counter(reasons.values()).most_common()
+    ]
 
 
 def _some(names: list[str]) -> str:

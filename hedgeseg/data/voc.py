@@ -10,10 +10,12 @@ import albumentations as A
 import numpy as np
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
+from hedgeseg.data.annotated import AnnotatedImages
 from hedgeseg.data.archives import Archive, Source, fetch
 from hedgeseg.data.images import read_mask
+from hedgeseg.data.orientation import Size
 from hedgeseg.data.published import PublishedDataModule
-from hedgeseg.data.records import Record, RecordedImages
+from hedgeseg.data.records import Record
 from hedgeseg.data.sbd import SBD, find_sbd, read_sbd_mask, train_aug
 from hedgeseg.data.voc_classes import VOC_CLASSES
 
@@ -35,8 +37,8 @@ def voc_source(year: int) -> Source:
     )
 
 
-class VocImages(RecordedImages):
-    """The images of a list; masks are VOC's PNGs or SBD's MATLAB files."""
+class VocImages(AnnotatedImages):
+    """The images of a list; masks are VOC's PNGs or SBD's MATLAB files, turned upright with their pictures."""
 
     def decode_mask(self, path: Path, index: int) -> np.ndarray:
         """Ids of either kind of file."""
@@ -64,16 +66,23 @@ def read_objects(path: Path) -> list[tuple[str, tuple[float, float, float, float
     Raises:
         ValueError: the file is broken.
     """
+    return _read_annotation(path)[0]
+
+
+def _read_annotation(path: Path) -> tuple[list[tuple[str, tuple[float, float, float, float], bool]], Size | None]:
+    """Objects, and the (height, width) they were drawn at, if that is written."""
     try:
+        root = ElementTree.parse(path).getroot()
         found = []
-        for item in ElementTree.parse(path).getroot().iter("object"):
+        for item in root.iter("object"):
             box = item.find("bndbox")
             x0, y0, x1, y1 = (float(box.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax"))  # type: ignore[union-attr, arg-type]
             difficult = item.findtext("difficult", "0").strip() == "1"
             found.append((item.findtext("name", "").strip(), (x0 - 1, y0 - 1, x1, y1), difficult))
+        height, width = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
     except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a VOC annotation: {error}") from error
-    return found
+    return found, (height, width) if height > 0 and width > 0 else None
 
 
 def voc_records(
@@ -106,7 +115,7 @@ def voc_records(
     records = []
     for name, mask in _masks(root, split, subset, sbd).items():
         annotation = root / "Annotations" / f"{name}.xml"
-        objects = read_objects(annotation) if annotation.is_file() else None
+        objects, size = _read_annotation(annotation) if annotation.is_file() else (None, None)
         if objects is None and labels == "xml":
             raise FileNotFoundError(f"{annotation} not found: labels='xml' needs it (labels='mask' does without)")
         kept = [(_index(kind, annotation), box) for kind, box, hard in objects or () if difficult or not hard]
@@ -123,6 +132,7 @@ def voc_records(
                 mask=mask,
                 boxes=tuple(box for _, box in kept),
                 box_labels=tuple(label for label, _ in kept),
+                size=size,
             )
         )
     return records
@@ -196,7 +206,7 @@ class VocDataModule(PublishedDataModule):
         self.val_dataset = self._images(str(self.splits["val"]), self.still)
         self.predict_dataset = self._images(str(self.splits["predict"]), self.still)
 
-    def _images(self, split: str, transform: A.Compose, random: bool = False) -> RecordedImages:
+    def _images(self, split: str, transform: A.Compose, random: bool = False) -> VocImages:
         folder = find_voc(self.root, self.year)
         records = voc_records(folder, split, self.subset, self.labels, self.difficult, self._sbd())
         voc_source(self.year).require((record.image for record in records), self.root)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from miniatures import write_coco
 
-from hedgeseg.data import CocoDataModule
+from hedgeseg.data import CocoDataModule, coco_splits
 
 
 @pytest.fixture
@@ -51,4 +51,24 @@ def test_half_an_annotation_file(coco):
     path = coco / "annotations" / "instances_val2014.json"
     path.write_text(path.read_text()[:50])
     with pytest.raises(ValueError, match=r"instances_val2014\.json is not a COCO instances file"):
+        CocoDataModule(str(coco)).setup()
+
+
+def test_every_annotation_file_is_parsed_once(coco, monkeypatch):
+    read = []
+    original = coco_splits.read_instances
+    monkeypatch.setattr(coco_splits, "read_instances", lambda path: read.append(path.stem) or original(path))
+    module = CocoDataModule(str(coco), image_size=32)
+    assert module.num_classes == 2
+    module.setup()
+    module.setup("predict")
+    assert module.classes == module.train_dataset.classes
+    assert sorted(read) == ["instances_train2014", "instances_val2014"]
+    assert module.train_dataset.ids == module.predict_dataset.ids
+
+
+def test_splits_of_other_categories_are_refused(coco):
+    path = coco / "annotations" / "instances_val2014.json"
+    path.write_text(path.read_text().replace('"person"', '"bird"'))
+    with pytest.raises(ValueError, match="categories of train and val differ: \\['bird', 'person'\\]"):
         CocoDataModule(str(coco)).setup()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from miniatures import voc_annotation as annotation
 from miniatures import write_voc
+from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
@@ -219,3 +220,39 @@ def test_photographs_may_keep_their_shape(voc, tmp_path):
     assert next(iter(module.train_dataloader()))["image"].shape == (2, 3, 60, 60)
     with pytest.raises(ValueError, match="keep_shape takes one number"):
         VocDataModule(str(tmp_path), image_size=[60, 80], keep_shape=True)
+
+
+@pytest.mark.parametrize("drawn", ["stored", "upright"])
+@pytest.mark.parametrize("labels", ["xml", "mask"])
+def test_pictures_that_cameras_turned(voc, tmp_path, drawn, labels):
+    """Mask and box were drawn on the pixels of the file, or on the picture as it is shown: the size of either tells."""
+    stored = np.full((30, 40, 3), 90, np.uint8)
+    stored[5:15, 4:30] = 220
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(voc / "JPEGImages" / "2007_01.jpg", exif=exif, quality=95)
+    mask = np.where(stored[..., 0] == 220, CAT + 1, 0).astype(np.uint8)
+    box, size = (5, 6, 30, 15), (40, 30)
+    if drawn == "upright":
+        mask, box, size = np.rot90(mask, -1), (16, 5, 25, 30), (30, 40)
+    Image.fromarray(mask).save(voc / "SegmentationClass" / "2007_01.png")
+    text = annotation(("cat", 0, box)).replace(
+        "<width>40</width><height>30</height>", f"<width>{size[0]}</width><height>{size[1]}</height>"
+    )
+    (voc / "Annotations" / "2007_01.xml").write_text(text)
+    module = VocDataModule(str(tmp_path), image_size=[40, 30], labels=labels)
+    module.setup()
+    data = module.predict_dataset
+    image, ids = data.image(0), data.mask(0)
+    assert image.shape[:2] == ids.shape == (40, 30)
+    assert ((image[..., 1] > 155) == (ids == CAT + 1)).mean() > 0.98
+    assert data.boxes(0)[0].tolist() == [[15, 4, 25, 30]]
+
+
+def test_an_annotation_without_a_size(voc, tmp_path):
+    path = voc / "Annotations" / "2007_01.xml"
+    path.write_text(path.read_text().replace("<size><width>40</width><height>30</height></size>", ""))
+    module = VocDataModule(str(tmp_path), image_size=[30, 40])
+    module.setup()
+    assert module.predict_dataset.boxes(0)[0].tolist() == [[5, 4, 25, 24]]
+    assert module.predict_dataset.mask(0).shape == (30, 40)
