@@ -10,7 +10,7 @@
 
 Labels may be class indices `(B,)` or `(B, 1)`, multi-hot or soft `(B, K)`, binary floats `(B,)`, or a list of index
 lists. Masks hold 0 for background, class index + 1, and 255 for pixels that do not count; a batch with masks of more
-classes gives another id for these as `void`, a number or one per image.
+classes gives another id for these as `void`, a number or one per image. A mask of nothing but void is none.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> l
             image=images[i],
             labels=labels[i],
             exclusive=exclusive,
-            mask=None if masks is None else masks[i],
+            mask=None if masks is None or bool((masks[i] == voids[i]).all()) else masks[i],
             boxes=boxes[i],
             box_labels=box_labels[i],
             size=None if sizes is None else (int(sizes[i][0]), int(sizes[i][1])),

@@ -4,7 +4,8 @@
 |--------------|---------------------------|-------------------|-----------------------------------------------------|
 | `image`      | float (3, H, W)           | float (B, 3, H, W)| normalised, as the network takes it                 |
 | `label`      | float (K,) or int64 ()    | (B, K) or (B,)    | multi-hot (multi-label) or class index              |
-| `mask`       | int64 (H, W)              | int64 (B, H, W)   | 0 background, class index + 1, void; may lack       |
+| `mask`       | int64 (H, W)              | int64 (B, H, W)   | 0 background, class index + 1, void; may lack; all  |
+|              |                           |                   | void for an image without one among others with one |
 | `void`       | int64 ()                  | int64 (B,)        | id of void in the mask, only where it is not 255    |
 | `boxes`      | float (n, 4)              | list of B         | x0, y0, x1, y1 in pixels of the transformed image   |
 | `box_labels` | int64 (n,)                | list of B         | class index of each box                             |
@@ -63,24 +64,25 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Joins samples into a batch: tensors of one shape are stacked, the ragged ones stay lists.
 
     Args:
-        samples: at least one sample; all with a mask or all without, images of one size.
+        samples: at least one sample, images of one size. Where only some have a mask, the others get one that is all
+            void: it says nothing.
 
     Raises:
-        ValueError: only some samples have a mask, or images differ in size.
+        ValueError: images differ in size.
     """
-    with_mask = [sample["id"] for sample in samples if "mask" in sample]
-    if with_mask and len(with_mask) != len(samples):
-        without = next(sample["id"] for sample in samples if "mask" not in sample)
-        raise ValueError(
-            f"image {without!r} has no mask but {with_mask[0]!r} has one: a batch needs masks for all or none. "
-            "Add the missing mask, or leave masks out of the data set."
-        )
     shapes = {tuple(sample["image"].shape) for sample in samples}
     if len(shapes) > 1:
         raise ValueError(
             f"images of a batch differ in shape: {sorted(shapes)}. Use a transform with a fixed size, or batch_size=1."
         )
     rows: list[dict[str, Any]] = [dict(sample) for sample in samples]
+    masked = next((row for row in rows if "mask" in row), None)
+    if masked is not None:
+        void = masked.get("void", torch.tensor(VOID))
+        for row in rows:
+            if "mask" not in row:
+                row["mask"] = torch.full_like(masked["mask"], int(void))
+                row.update({"void": void} if "void" in masked else {})
     batch: Batch = {key: torch.stack([row[key] for row in rows]) for key in _STACKED if key in rows[0]}
     batch.update({key: [row[key] for row in rows] for key in _LISTED})
     return batch

@@ -20,7 +20,7 @@ from hedgeseg.data.transforms import eval_transform, train_transform
 
 
 class CocoFolder(AnnotatedImages):
-    """The images of a COCO folder that can be read.
+    """The images of a COCO folder that can be read; one without an object is a negative: it shows none of the classes.
 
     Masks come from `masks/<image name>.png` where there is one, else they are painted from the segmentations; an image
     whose objects are known by their boxes alone has none. Boxes of crowds are left out (they enclose many objects),
@@ -91,11 +91,11 @@ class CocoFolder(AnnotatedImages):
         )
 
     def drawn_mask(self, index: int) -> np.ndarray | None:
-        """Semantic ids from the mask file or the segmentations; None if the objects have none."""
+        """Semantic ids from the mask file or the segmentations; None if there are neither."""
         if self.records[index].mask is not None:
             return super().drawn_mask(index)
-        if not self._shaped:  # a data set of boxes has no masks, of images without objects neither
-            return None
+        if not self._shaped:  # a data set of boxes has no masks
+            return super().drawn_mask(index)
         return paint(self._objects[self.ids[index]], len(self.classes), self.drawn_size(index))
 
 

@@ -50,7 +50,7 @@ class LabelledImages(Dataset[Sample], ABC):
 
     @abstractmethod
     def labels(self, index: int) -> tuple[int, ...]:
-        """Class indices present in the image, each once, ascending."""
+        """Class indices present in the image, each once, ascending; none of an image that shows no class."""
 
     def mask(self, index: int) -> np.ndarray | None:
         """Ids at the original size, uint8 (H, W): 0 background, class index + 1, `void`; None if not annotated.
@@ -105,7 +105,8 @@ class LabelledImages(Dataset[Sample], ABC):
         if self.task == "multiclass":
             if len(labels) != 1:
                 raise ValueError(
-                    f"image {self.ids[index]!r} has {len(labels)} classes; a multiclass data set needs one"
+                    f"image {self.ids[index]!r} has {len(labels)} classes; a multiclass data set needs one, "
+                    "task='multilabel' takes any number"
                 )
             return torch.tensor(labels[0])
         multi_hot = torch.zeros(len(self.classes))

@@ -8,8 +8,10 @@ from types import MappingProxyType
 import albumentations as A
 import numpy as np
 
+from hedgeseg.data.batch import VOID
 from hedgeseg.data.dataset import LabelledImages, Task
 from hedgeseg.data.images import read_image, read_mask, unreadable
+from hedgeseg.data.orientation import read_header
 from hedgeseg.data.report import LoadReport, by_name
 
 
@@ -20,7 +22,8 @@ class Record:
     Attributes:
         id: name, unique in its data set.
         image: image file.
-        labels: class indices present, each once.
+        labels: class indices present, each once; empty where it is known that none is (a negative), None where nothing
+            is known.
         mask: mask file, None if there is none.
         boxes: x0, y0, x1, y1 in pixels, one per object.
         box_labels: class index of each box.
@@ -29,7 +32,7 @@ class Record:
 
     id: str
     image: Path
-    labels: tuple[int, ...]
+    labels: tuple[int, ...] | None
     mask: Path | None = None
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     box_labels: tuple[int, ...] = ()
@@ -37,7 +40,10 @@ class Record:
 
 
 class RecordedImages(LabelledImages):
-    """The records whose image can be read and that have a label.
+    """The records whose image can be read and whose labels are known.
+
+    An image of no class is a negative: its labels are empty and, where other images have masks, its true mask is all
+    background, though no file says so.
 
     Args:
         name: what warnings and errors call the data set.
@@ -75,13 +81,15 @@ class RecordedImages(LabelledImages):
         self.report = LoadReport(
             found=len(records),
             unreadable=by_name(broken),
-            unlabelled=[record.id for record in records if not record.labels and record.image not in broken],
+            unlabelled=[record.id for record in records if record.labels is None and record.image not in broken],
             annotations=dict(troubles),
         )
+        self.records = [record for record in records if record.labels is not None and record.image not in broken]
+        self.report.negatives = sum(not record.labels for record in self.records)
         self.report.warn(name)
-        self.records = [record for record in records if record.labels and record.image not in broken]
-        if not self.records:
-            raise ValueError(f"{name} is empty: {self.report}")
+        if not any(record.labels for record in self.records):
+            raise ValueError(f"{name} is empty: no image that can be used shows a class; {self.report}")
+        self._masked = any(record.mask is not None for record in self.records)
         super().__init__(classes, [record.id for record in self.records], transform, random)
         if len(set(self.ids)) < len(self.ids):
             twice = next(name for name in self.ids if self.ids.count(name) > 1)
@@ -93,9 +101,13 @@ class RecordedImages(LabelledImages):
         return read_image(self.records[index].image)
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Semantic ids, uint8 (H, W), if the record names a mask file."""
-        path = self.records[index].mask
-        return None if path is None else self.decode_mask(path, index)
+        """Semantic ids, uint8 (H, W), of the record's mask file; of a negative among masked images, all background."""
+        record = self.records[index]
+        if record.mask is not None:
+            return self.decode_mask(record.mask, index)
+        if record.labels or not self._masked:
+            return None
+        return np.zeros(read_header(record.image).upright, np.uint8 if self.void == VOID else np.uint16)
 
     def decode_mask(self, path: Path, index: int) -> np.ndarray:
         """Turns a mask file into ids; for data sets that write masks otherwise."""
@@ -103,7 +115,7 @@ class RecordedImages(LabelledImages):
 
     def labels(self, index: int) -> tuple[int, ...]:
         """Classes of the record."""
-        return self.records[index].labels
+        return self.records[index].labels or ()
 
     def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Boxes of the record."""

@@ -16,14 +16,16 @@ class LoadReport:
     Attributes:
         found: images that the annotation or the folder lists.
         unreadable: file -> reason, for images that are missing or broken; they are skipped.
-        unlabelled: names of images without any object of the data set's classes; they are skipped.
+        unlabelled: names of images of which nobody has said what they show; they are skipped.
         annotations: single annotations that are not used, or not as they are, with the reason; their images stay.
+        negatives: how many of the images that are used show none of the classes.
     """
 
     found: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     unlabelled: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    negatives: int = 0
 
     @property
     def kept(self) -> int:
@@ -32,6 +34,8 @@ class LoadReport:
 
     def __str__(self) -> str:
         parts = [f"{self.kept} of {self.found} images used"]
+        if self.negatives:
+            parts.append(f"{self.negatives} of them show none of the classes")
         if self.unreadable:
             named = [f"{name} ({reason})" for name, reason in self.unreadable.items()]
             parts.append(f"{len(named)} unreadable: {_some(named)}")

@@ -128,7 +128,8 @@ def voc_records(
             Record(
                 id=name,
                 image=root / "JPEGImages" / f"{name}.jpg",
-                labels=tuple(sorted(present)),
+                # objects that do not count are there all the same: such an image is no negative
+                labels=tuple(sorted(present)) if present or not objects else None,
                 mask=mask,
                 boxes=tuple(box for _, box in kept),
                 box_labels=tuple(label for label, _ in kept),

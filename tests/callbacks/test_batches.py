@@ -125,3 +125,12 @@ def test_void_may_have_another_id_where_there_are_more_classes_than_bytes():
     assert second.valid.all()
     assert read_batch({**batch, "void": 65535}, "0")[0].labels == (254, 899)
     assert not read_batch({"image": IMAGES, "mask": MASKS}, "0")[1].valid.all()
+
+
+def test_a_mask_of_nothing_but_void_is_none():
+    masks = torch.zeros(2, 8, 8, dtype=torch.int64)
+    masks[1] = 255
+    first, second = read_batch({"image": IMAGES, "label": torch.tensor([[1, 0], [0, 1]]), "mask": masks}, "0")
+    assert first.mask is not None
+    assert second.mask is None
+    assert second.region(1) is None

@@ -52,6 +52,28 @@ def test_one_pair_of_files_per_image(make_trainer, tmp_path, module):
         assert np.array_equal(np.array(png.getpalette()).reshape(-1, 3), voc_palette())
 
 
+def test_an_image_of_no_class_gets_a_mask_of_background_without_an_attribution_call(make_trainer, tmp_path, module):
+    asked = []
+
+    def method(model, images, targets):
+        asked.append(torch.as_tensor(targets).tolist())
+        return torch.rand(len(images), len(targets[0]), *images.shape[-2:])
+
+    class Negatives(Sized):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return {**sample, "label": torch.zeros_like(sample["label"])} if index == 1 else sample
+
+    writer = SeedWriter(str(tmp_path / "seeds"), SeedGenerator(method=method), on_error="raise")
+    predict(make_trainer, writer, DataLoader(Negatives(2), batch_size=2), module)
+    assert writer.counts == {"written": 2, "skipped": 0, "failed": 0}
+    assert len(asked) == 1
+    seed = read_seed(tmp_path / "seeds", "scene_1")
+    assert seed.classes.tolist() == []
+    assert seed.size == (41, 60)
+    assert not seed.mask.any()
+
+
 def test_the_seed_is_the_generators(make_trainer, tmp_path, module):
     predict(make_trainer, SeedWriter(str(tmp_path / "seeds"), {"flip": True}, on_error="raise"), module=module)
     sample = Sized()[2]

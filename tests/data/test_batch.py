@@ -31,11 +31,19 @@ def test_a_batch_without_masks_has_no_mask():
     assert "mask" not in collate(given)
 
 
-def test_masks_for_some_images_only():
+@pytest.mark.parametrize("void", [255, 65535])
+def test_an_image_without_a_mask_among_others_says_nothing(void):
     given = samples()
-    del given[1]["mask"]
-    with pytest.raises(ValueError, match="'train_00001' has no mask but 'train_00000' has one"):
-        collate(given)
+    if void != VOID:
+        given = [{**sample, "void": torch.tensor(void)} for sample in given]
+    for absent in (0, 1):
+        some = [
+            {k: v for k, v in s.items() if k not in ("mask", "void")} if i == absent else s for i, s in enumerate(given)
+        ]
+        batch = collate(some)
+        assert batch["mask"][absent].unique().tolist() == [void]
+        assert torch.equal(batch["mask"][2], given[2]["mask"])
+        assert batch.get("void", torch.tensor([VOID] * 3)).tolist() == [void] * 3
 
 
 def test_images_of_several_sizes():

@@ -101,14 +101,14 @@ def test_broken_and_missing_images_are_named_skipped_and_counted(tmp_path):
     assert data.report.kept == len(data) == 3
 
 
-def test_image_without_labels_is_skipped_and_counted(tmp_path):
+def test_image_without_objects_is_a_negative(tmp_path):
     content = write_folder(tmp_path)
     content["annotations"] = [item for item in content["annotations"] if item["image_id"] != 102]
     write(tmp_path, content)
-    with pytest.warns(UserWarning, match=r"1 without a label: 002"):
-        data = CocoFolder(tmp_path)
-    assert data.report.unlabelled == ["002"]
-    assert "002" not in data.ids
+    data = CocoFolder(tmp_path)
+    assert data.report.negatives == 1
+    assert data.labels(data.ids.index("002")) == ()
+    assert not data[data.ids.index("002")]["label"].any()
 
 
 def test_a_clean_folder_does_not_warn(tmp_path):
@@ -120,7 +120,7 @@ def test_a_clean_folder_does_not_warn(tmp_path):
 
 def test_nothing_left(tmp_path):
     write(tmp_path, write_folder(tmp_path) | {"annotations": []})
-    with pytest.warns(UserWarning, match="0 of 4"), pytest.raises(ValueError, match="is empty: 0 of 4 images used"):
+    with pytest.raises(ValueError, match="no image that can be used shows a class; 4 of 4 images used"):
         CocoFolder(tmp_path)
 
 

@@ -111,10 +111,9 @@ def test_module_over_a_table_with_masks(tmp_path):
         mask[5:15, 6:18] = 2
         Image.fromarray(mask).save(tmp_path / "masks" / f"{i}.png")
     module = FolderDataModule(str(tmp_path), csv="labels.csv", task="multilabel", train_fraction=0, image_size=[40, 60])
-    with pytest.warns(UserWarning, match="3 of 4 images used; 1 without a label: 2"):
-        module.setup()
+    module.setup()
     batch = next(iter(module.val_dataloader()))
-    assert batch["label"].tolist() == [[0, 1], [1, 1], [1, 0]]
+    assert batch["label"].tolist() == [[0, 1], [1, 1], [0, 0], [1, 0]]
     expected = np.zeros((40, 60), np.int64)
     expected[10:30, 12:36] = 2
     assert np.array_equal(batch["mask"][0].numpy(), expected)
