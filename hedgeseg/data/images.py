@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hedgeseg.data.batch import VOID, void_id
+from hedgeseg.data.depth import eight_bits, is_deep, read_deep
+from hedgeseg.data.orientation import read_header, turned
 
+_COLOURED = frozenset({"RGB", "RGBA", "LA"})  # modes in which Pillow keeps eight bits only
 _WHITE = (255, 255, 255)
 _FAULTS = (OSError, Image.DecompressionBombError, SyntaxError, ValueError)  # what Pillow raises for broken files
 
@@ -18,16 +21,27 @@ _FAULTS = (OSError, Image.DecompressionBombError, SyntaxError, ValueError)  # wh
 def read_image(path: Path) -> np.ndarray:
     """Reads a photograph as uint8 (H, W, 3) RGB, turned upright as its EXIF data say.
 
-    Grey images get three equal channels, transparent ones a white ground; 16-bit values keep their eight high bits.
+    Grey images get three equal channels, transparent ones a white ground; values of more than eight bits are scaled by
+    the range they are in, as `hedgeseg.data.depth` has it.
 
     Raises:
         OSError: the file is missing, is no image, is cut short, or has more pixels than Pillow takes for safe.
     """
     try:
         with _large_ones_welcome(), Image.open(path) as file:
+            if is_deep(file) and file.mode in _COLOURED:
+                orientation = read_header(path).orientation
+                deep = read_deep(path)
+                if deep is not None:
+                    return turned(deep, orientation)
             return np.asarray(_to_rgb(ImageOps.exif_transpose(file)))
     except FileNotFoundError:
         raise
+    except UnidentifiedImageError as error:
+        deep = read_deep(path)
+        if deep is None:
+            raise OSError(f"{path}: {error}") from error
+        return deep
     except _FAULTS as error:
         raise OSError(f"{path}: {error}") from error
 
@@ -91,15 +105,16 @@ def _fault(path: Path) -> str | None:
             file.load()
     except FileNotFoundError:
         return "no such file"
+    except UnidentifiedImageError as error:
+        return None if read_deep(path) is not None else str(error).replace(str(path), path.name)
     except _FAULTS as error:
         return str(error).replace(str(path), path.name)
     return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow's own conversion clips at 255 and would leave such images white
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if is_deep(image) and image.mode not in _COLOURED:
+        return Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         ground = Image.new("RGB", image.size, _WHITE)

@@ -1,12 +1,14 @@
 import warnings
+import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from hedgeseg.data.images import read_image, unreadable
 
+SRGB_TO_LAB = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
 
@@ -109,3 +111,94 @@ def test_broken_files_are_found_with_their_reason(tmp_path):
     for name in names[1:]:
         with pytest.raises(OSError, match=name.replace(".", r"\.")):
             read_image(tmp_path / name)
+
+
+DEEP = np.linspace(0, 1, 60).reshape(5, 12)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_depth_is_read_in_its_range(tmp_path, bits, suffix, channels):
+    values = np.rint(DEEP * (2**bits - 1)).astype(np.uint16)
+    expected = np.repeat((values >> (bits - 8))[..., None], 3, axis=2).astype(np.uint8)
+    if channels == 3:
+        expected[..., 0] = expected[::-1, :, 0]
+    stored = values if channels == 1 else np.stack([values, values, values if channels == 4 else values[::-1]], axis=2)
+    if channels == 4:  # half of it transparent
+        alpha = np.full((5, 12), 65535, np.uint16)
+        alpha[3:] = 0
+        stored, expected[3:] = np.dstack([stored, alpha]), 255
+    path = tmp_path / f"deep.{suffix}"
+    assert cv2.imwrite(str(path), stored)  # blue first
+    assert np.array_equal(read_image(path), expected)
+    assert not unreadable([path])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0, 255), (0, 4095), (0, 65535), (-1000, 3000), (-1, 1), (0, 1e9), (0.2, 0.7)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fractions_are_read_in_their_range(tmp_path, dtype, low, high, channels):
+    values = (low + DEEP * (high - low)).astype(dtype)
+    path = tmp_path / "fractions.tiff"
+    assert cv2.imwrite(str(path), values if channels == 1 else np.repeat(values[..., None], 3, axis=2))
+    expected = DEEP * 255 if high != 0.7 else (0.2 + DEEP * 0.5) * 255
+    found = read_image(path)
+    assert found.shape == (5, 12, 3)
+    assert np.abs(found - expected[..., None]).max() <= 1
+    assert not unreadable([path])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+def test_negative_values_and_32_bits(tmp_path, dtype):
+    values = np.rint(-1000 + DEEP * 4000).astype(dtype)
+    cv2.imwrite(str(tmp_path / "tomography.tiff"), values)
+    assert np.abs(read_image(tmp_path / "tomography.tiff")[..., 1] - DEEP * 255).max() <= 1
+
+
+def test_what_is_not_a_number_is_dark(tmp_path):
+    values = DEEP.astype(np.float32)
+    values[0, :2], values[0, 2] = np.nan, np.inf
+    Image.fromarray(values).save(tmp_path / "holes.tiff")
+    found = read_image(tmp_path / "holes.tiff")[..., 0]
+    assert found[0, :3].tolist() == [round(values[0, 3] * 255)] * 2 + [255]
+    Image.fromarray(np.full((2, 2), np.nan, np.float32)).save(tmp_path / "nothing.tiff")
+    assert not read_image(tmp_path / "nothing.tiff").any()
+
+
+def test_one_value_all_over(tmp_path):
+    Image.fromarray(np.full((2, 2), 40000, np.uint16)).save(tmp_path / "even.png")
+    assert (read_image(tmp_path / "even.png") == 40000 >> 8).all()
+    Image.fromarray(np.full((2, 2), -5.0, np.float32)).save(tmp_path / "even.tiff")
+    assert (read_image(tmp_path / "even.tiff") == 0).all()
+
+
+def test_deep_pictures_are_turned_as_well(tmp_path):
+    """A camera's mark in a PNG of three times 16 bits, which OpenCV reads and Pillow would not keep."""
+    stored = np.rint(DEEP * 65535).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "colour.png"), np.repeat(stored[..., None], 3, axis=2))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + content
+    whole = len(content).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    plain = (tmp_path / "colour.png").read_bytes()
+    (tmp_path / "colour.png").write_bytes(plain[:33] + whole + plain[33:])  # after the header
+    assert np.array_equal(read_image(tmp_path / "colour.png")[..., 0], np.rot90(stored >> 8, -1))
+    Image.fromarray(stored).save(tmp_path / "grey.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "grey.png")[..., 0], np.rot90(stored >> 8, -1))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"])
+def test_every_mode_of_tiff(tmp_path, mode):
+    colours = np.zeros((4, 6, 3), np.uint8)
+    colours[:, :3] = 255
+    image = Image.fromarray(colours)
+    if mode == "LAB":
+        image = ImageCms.profileToProfile(image, *SRGB_TO_LAB, outputMode="LAB")
+    else:
+        image = (image.convert("P") if mode == "PA" else image).convert(mode)
+    image.save(tmp_path / "x.tiff")
+    assert np.abs(read_image(tmp_path / "x.tiff").astype(int) - colours).max() <= 8
