@@ -22,6 +22,7 @@ from hedgeseg.attribution.inputs import Targets, check_images, target_lists
 from hedgeseg.attribution.layers import LayerLike, family_layer, find_last_map, find_value, path_of
 from hedgeseg.attribution.methods import METHODS
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.one_by_one import explain_safely
 from hedgeseg.attribution.recording import OutputKey, record, refuse_opaque, select_logits
 from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.sweep import Conservation
@@ -253,7 +254,7 @@ def _groups(lists: list[list[int]], chunk: int | None, device: torch.device) -> 
 
 def _explain(method: Method, problem: Problem, options: dict[str, Any]) -> Explanation:
     if problem.targets.shape[1]:
-        return method.explain(problem, **options)
+        return explain_safely(method, problem, options)
     logits = select_logits(problem.model(problem.images.clone()), len(problem.images), problem.output)
     return Explanation(problem.images.new_empty(0, *problem.images[:, 0].shape, dtype=problem.dtype), logits)
 

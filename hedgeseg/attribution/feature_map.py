@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.structural import ACTIVATIONS, AVERAGES, COPIES, NORMALISATIONS, SUMS
+from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.tape import Tape, Value
 
 
@@ -19,8 +20,8 @@ class FeatureMap:
         recording: The forward pass.
         name: Of the layer.
         value: The layer's output as the network has it.
-        activation: That output, float (N, C, *space).
-        gradients: Of the targets' logits with respect to it, (T, N, C, *space).
+        activation: That output, float (M, C, *space): as many maps per image as the network has copies of it there.
+        gradients: Of the targets' logits with respect to it, (T, M, C, *space).
     """
 
     recording: Recording
@@ -29,8 +30,13 @@ class FeatureMap:
     activation: Tensor
     gradients: Tensor
 
+    @property
+    def samples(self) -> Samples:
+        """Which image every row of the activation belongs to."""
+        return replace(self.value.known_samples, dim=0)
+
     def placed(self, relevance: Tensor) -> Tensor:
-        """Relevance (T, N, C, *space) laid out as the network has the layer, to start a sweep with."""
+        """Relevance (T, M, C, *space) laid out as the network has the layer, to start a sweep with."""
         return relevance.movedim(2, -1) if has_channels_last(self.recording.tape, self.value) else relevance
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from hedgeseg.attribution.errors import OutputError, UnsupportedModelError
 from hedgeseg.attribution.one_logit import sides_by_weights, two_sides
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
+from hedgeseg.attribution.tracing import trace_samples
+from hedgeseg.attribution.tracing_rules import TRANSFERS
 
 OutputKey = int | str | None
 
@@ -33,6 +35,19 @@ class Recording:
     logits_value: Value
     class_logits: Tensor
     class_logits_value: Value
+
+
+class MixedImagesError(RuntimeError):
+    """A batch whose images can't be told apart behind an operation: they are to be explained one by one.
+
+    Attributes:
+        op: The operation.
+        logits: What the model returned for the batch, (N, K).
+    """
+
+    def __init__(self, op: Op, logits: Tensor) -> None:
+        super().__init__(f"{op.name} in module {op.module!r}: the images behind it are not known to be told apart")
+        self.op, self.logits = op, logits
 
 
 def record(
@@ -62,6 +77,7 @@ def record(
 
     Raises:
         OutputError: If the model returns no logits of shape (N, K) that depend on the images.
+        MixedImagesError: If it is not known which image some value belongs to; never for a single image.
     """
     with torch.no_grad():
         own = images.detach().clone()  # a model may write into its input
@@ -77,6 +93,9 @@ def record(
             "the logits do not depend on the images: the model's forward pass left torch on the way "
             "(numpy, .item(), a custom kernel) or returns a constant. Explain the part of it that stays in torch."
         )
+    mixing = trace_samples(tape, TRANSFERS, class_value)
+    if mixing is not None:
+        raise MixedImagesError(mixing, logits)
     return Recording(tape, logits, value, class_logits, class_value)
 
 

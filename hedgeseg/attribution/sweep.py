@@ -17,7 +17,8 @@ from torch import Tensor
 from hedgeseg.attribution.attention import ADVICE, is_attention
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.explaining import full_precision
-from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import safe_divide
+from hedgeseg.attribution.samples import per_sample, spread
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
 
 # Hedging multiplies a sample's absolute relevance by less than 3 per layer: 16 operations are far from any limit.
@@ -141,7 +142,7 @@ def _sweep(
     free: bool,
     report: list[Conservation] | None,
 ) -> dict[Value, Tensor]:
-    batch, passed_ops = tape.images.shape[0], 0
+    passed_ops = 0
     for op in reversed(tape.ops):
         outputs = [None if v is None or v in ends else arriving.pop(v, None) for v in op.outputs]
         if any(r is not None for r in outputs):
@@ -152,13 +153,13 @@ def _sweep(
                 ]
             passed = book.rule(op).function(op, outputs)
             if report is not None:
-                report.append(_account(op, outputs, passed, batch))
+                report.append(_account(op, outputs, passed))
             for value, relevance in passed:
                 before = arriving.get(value)
                 arriving[value] = relevance if before is None else before + relevance
             passed_ops += 1
             if book.equivariant and passed_ops % RESCALED_EVERY == 0:
-                _rescale(arriving, batch)
+                _rescale(arriving)
         if free:
             for made in op.outputs:
                 if made is not None and made not in ends:
@@ -166,17 +167,21 @@ def _sweep(
     return {value: r for value, r in arriving.items() if value in ends}
 
 
-def _rescale(arriving: dict[Value, Tensor], batch: int) -> None:
+def _rescale(arriving: dict[Value, Tensor]) -> None:
     """Bring every sample's absolute relevance, over all values that hold some, to 1."""
-    mass = sum(per_sample(r.abs(), batch) for r in arriving.values())
+    mass = sum(per_sample(r.abs(), value.known_samples) for value, r in arriving.items())
     assert isinstance(mass, Tensor)
     factor = safe_divide(torch.ones_like(mass), mass)
     for value, r in arriving.items():
-        arriving[value] = r * spread(factor, r)
+        arriving[value] = r * spread(factor, r, value.known_samples)
 
 
-def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance, batch: int) -> Conservation:
-    arrived = [per_sample(r, batch) for r in outputs if r is not None]
-    left = [per_sample(r, batch) for _, r in passed]
+def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance) -> Conservation:
+    arrived = [
+        per_sample(r, v.known_samples)
+        for v, r in zip(op.outputs, outputs, strict=True)
+        if v is not None and r is not None
+    ]
+    left = [per_sample(r, value.known_samples) for value, r in passed]
     nothing = torch.zeros_like(arrived[0])
     return Conservation(op.name, op.module, sum(arrived, nothing), sum(left, nothing))

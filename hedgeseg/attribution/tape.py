@@ -24,6 +24,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from hedgeseg.attribution.aliasing import Geometry, WriteLog, view_write
 from hedgeseg.attribution.explaining import hooks
+from hedgeseg.attribution.samples import Samples
 
 aten = torch.ops.aten
 
@@ -46,6 +47,7 @@ class Value:
         producer: The operation that made it, or None for the images.
         pixels: Whether only operations without weights lie between the images and this value.
         data: Its values, or None where no rule needs them (or after they were freed).
+        samples: Where the images are in it; None where that is not known, or images were mixed (see `tracing`).
     """
 
     shape: torch.Size
@@ -53,6 +55,13 @@ class Value:
     producer: Op | None = None
     pixels: bool = False
     data: Tensor | None = None
+    samples: Samples | None = None
+
+    @property
+    def known_samples(self) -> Samples:
+        """`samples`, where the recording was checked to have them."""
+        assert self.samples is not None, "relevance reached a value whose images are not told apart"
+        return self.samples
 
     @property
     def order(self) -> int:
@@ -101,6 +110,11 @@ class Op:
     def inputs(self) -> list[Value]:
         """The argument values, in order of appearance; one that is used twice appears twice."""
         return [a for a in tree_iter((self.args, self.kwargs)) if isinstance(a, Value)]
+
+    @property
+    def samples(self) -> Samples:
+        """Where the images are in the first output; for an operation with weights in its input as well."""
+        return self.output.known_samples
 
     @property
     def output(self) -> Value:

@@ -11,6 +11,7 @@ from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge, modulate
 from hedgeseg.attribution.rules.linear import Dense
 from hedgeseg.attribution.rules.zbeta import z_beta
+from hedgeseg.attribution.samples import Samples
 
 CONVOLUTIONS = {
     "3x3": {"shape": (3, 2, 3, 3), "size": (5, 6), "padding": [1, 1]},
@@ -75,7 +76,7 @@ def test_hedge_equals_its_dense_twin(name, gamma, unit_mass):
     r = torch.randn(3, *out.shape, dtype=torch.float64, generator=g)
     r[1, 0] = r[1, 0].abs()  # one sign is missing
     pointwise = name == "1x1"
-    got = hedge(linear, x, r, batch=2, gamma=gamma, pointwise=pointwise, unit_mass=unit_mass)
+    got = hedge(linear, x, r, samples=Samples(2), gamma=gamma, pointwise=pointwise, unit_mass=unit_mass)
     matrix = dense_matrix(linear, linear.weight.abs(), features)
     for t, i in itertools.product(range(3), range(2)):
         twin = dense_hedge(matrix, x[i].flatten().numpy(), r[t, i].flatten().numpy(), gamma, pointwise, unit_mass)
@@ -87,10 +88,10 @@ def test_hedge_of_a_dense_layer_sums_per_sample():
     weight = torch.randn(4, 3, dtype=torch.float64, generator=g)
     x = torch.randn(2 * 5, 4, dtype=torch.float64, generator=g)  # 2 images of 5 positions
     r = torch.randn(1, 10, 3, dtype=torch.float64, generator=g)
-    got = hedge(Dense(weight), x, r, batch=2, gamma=1.5)
+    got = hedge(Dense(weight), x, r, samples=Samples(2, inner=5), gamma=1.5)
     for i in range(2):
         rows = slice(5 * i, 5 * i + 5)
-        alone = hedge(Dense(weight), x[rows], r[:, rows], batch=1, gamma=1.5)
+        alone = hedge(Dense(weight), x[rows], r[:, rows], samples=Samples(1), gamma=1.5)
         torch.testing.assert_close(got[:, rows], alone)
 
 
@@ -101,7 +102,7 @@ def test_sum_law(gamma):
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64, generator=g)
     r = torch.randn(1, 1, 3, 6, 6, dtype=torch.float64, generator=g)
     tau = r.abs().sum() / 2
-    got = hedge(linear, x, r, batch=1, gamma=gamma)
+    got = hedge(linear, x, r, samples=Samples(1), gamma=gamma)
     torch.testing.assert_close(got.sum(), (gamma - 2) * tau)
 
 
@@ -110,12 +111,14 @@ def test_scale_equivariance():
     linear = convolution((3, 2, 3, 3), (6, 6), generator=g)
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64, generator=g)
     r = torch.randn(1, 1, 3, 4, 4, dtype=torch.float64, generator=g)
-    torch.testing.assert_close(hedge(linear, x, 10 * r, batch=1), 10 * hedge(linear, x, r, batch=1))
+    torch.testing.assert_close(
+        hedge(linear, x, 10 * r, samples=Samples(1)), 10 * hedge(linear, x, r, samples=Samples(1))
+    )
 
 
 def test_modulation_balances_the_signs_and_leaves_a_missing_one_at_zero():
     r = torch.tensor([[[1.0, 2.0, -6.0]], [[1.0, 3.0, 0.0]]])
-    positive, negative, tau = modulate(r, batch=1, unit_mass=False)
+    positive, negative, tau = modulate(r, samples=Samples(1), unit_mass=False)
     torch.testing.assert_close(tau, torch.tensor([[4.5], [2.0]]))
     torch.testing.assert_close(positive.sum(-1), tau)
     torch.testing.assert_close(negative.sum(-1), torch.tensor([[-4.5], [0.0]]))
@@ -133,7 +136,7 @@ def test_z_beta_equals_its_dense_twin_and_conserves(name):
     features = linear.input_shape[1:]
     x = torch.randn(2, *features, dtype=torch.float64, generator=g)
     r = torch.randn(2, *linear.forward(x, linear.weight).shape, dtype=torch.float64, generator=g)
-    got = z_beta(linear, x, r, batch=2)
+    got = z_beta(linear, x, r, samples=Samples(2))
     w = dense_matrix(linear, linear.weight, features)
     plus, minus = np.maximum(w, 0), np.minimum(w, 0)
     for t, i in itertools.product(range(2), range(2)):

@@ -57,7 +57,7 @@ def explain(problem: Problem) -> Explanation:
         what the small start carries: positive where pixels resemble those that speak for the target. Cost: one forward
         pass, and per target about nine convolutions a layer, twice the memory of other methods.
     """
-    book = rule_book(len(problem.images))
+    book = rule_book()
     recording = record_logits(problem, book)
     top, *_ = classifiers(recording)
     at, _ = linear_map(top, problem.dtype)
@@ -102,7 +102,7 @@ def peak_normalised(phi: Tensor) -> Tensor:
     return safe_divide(phi, peak.view(*peak.shape, *(1,) * (phi.ndim - 2)).expand_as(phi))
 
 
-def rule_book(batch: int) -> RuleBook:
+def rule_book() -> RuleBook:
     """The rules for both streams, relevance in the first half of the rows and gradient in the second.
 
     Views, moves and concatenations treat both alike; everything else has a rule for relevance and differentiates the
@@ -113,7 +113,7 @@ def rule_book(batch: int) -> RuleBook:
         phi, g = single(relevance).chunk(2)
         value, linear = linear_map(op, phi.dtype)
         g_in = adjoint(linear, g, linear.weight)
-        return [(value, torch.cat([_on_layer(value, linear, phi, g, g_in, batch), g_in]))]
+        return [(value, torch.cat([_on_layer(op, value, linear, phi, g, g_in), g_in]))]
 
     rules = structural_rules()
     rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, Keeps(inputs=True))))
@@ -130,10 +130,10 @@ def rule_book(batch: int) -> RuleBook:
     return RuleBook("agf", rules)
 
 
-def _on_layer(value: Value, linear: Convolution | Dense, phi: Tensor, g: Tensor, g_in: Tensor, batch: int) -> Tensor:
+def _on_layer(op: Op, value: Value, linear: Convolution | Dense, phi: Tensor, g: Tensor, g_in: Tensor) -> Tensor:
     x = data(value, phi.dtype)
     if value.pixels:
-        return z_beta(linear, x, phi, batch=batch)
+        return z_beta(linear, x, phi, samples=op.samples)
     if isinstance(linear, Convolution):
         if all(k == 1 for k in linear.kernel):
             return plain(linear, x, phi)
@@ -147,7 +147,9 @@ def _flattened_map(value: Value) -> torch.Size | None:
     op = value.producer
     if op is None or op.packet not in VIEWS or op.inputs[0].positions == 1:
         return None
-    return op.inputs[0].shape
+    shape = op.inputs[0].shape
+    # Row by row, that is: not positions that were made rows.
+    return shape if shape[0] == value.shape[0] and op.inputs[0].samples == value.samples else None
 
 
 def _masked(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:

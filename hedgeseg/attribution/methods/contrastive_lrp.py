@@ -14,7 +14,8 @@ from hedgeseg.attribution.methods.from_logits import one_hot, propagate, record_
 from hedgeseg.attribution.methods.lrp_alpha_beta import separate_book
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import safe_divide
+from hedgeseg.attribution.samples import Samples, per_sample, spread
 
 # From logits (N, K) and the one-hot targets (T, N, K) to the starts of the class's pass and of the others'.
 Starts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -41,7 +42,7 @@ def explain(problem: Problem) -> Explanation:
 
 def passes(problem: Problem, method: str, starts_of: Starts) -> tuple[Tensor, Tensor, Recording]:
     """The map of the class and that of the others, (T, N, *space) each, and the forward pass."""
-    book = separate_book(method, len(problem.images), alpha=1)
+    book = separate_book(method, alpha=1)
     recording = record_logits(problem, book)
     logits = recording.class_logits.detach().to(problem.dtype)
     start = torch.cat(starts_of(logits, one_hot(problem, recording)))
@@ -51,9 +52,9 @@ def passes(problem: Problem, method: str, starts_of: Starts) -> tuple[Tensor, Te
 
 def balance(target: Tensor, others: Tensor) -> Tensor:
     """``L - r L'`` with r such that the sum of every map (T, N, *space) is 0; L itself where L' has no mass."""
-    batch = target.shape[1]
-    ratio = safe_divide(per_sample(target, batch), per_sample(others, batch))
-    return target - spread(ratio, others) * others
+    samples = Samples(target.shape[1])
+    ratio = safe_divide(per_sample(target, samples), per_sample(others, samples))
+    return target - spread(ratio, others, samples) * others
 
 
 def starts(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

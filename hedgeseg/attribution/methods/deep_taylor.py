@@ -17,14 +17,14 @@ from hedgeseg.attribution.sweep import RuleBook
 from hedgeseg.attribution.tape import Op
 
 
-def rule_book(batch: int) -> RuleBook:
+def rule_book() -> RuleBook:
     """z+ without biases; a residual sum is a layer with weights of 1."""
 
     def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
         return alpha_beta_joint(linear, x, r, alpha=1)
 
     def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, batch=batch)
+        return z_beta(linear, x, r, samples=op.samples)
 
     return RuleBook("deep_taylor", layered_rules(hidden, first, positive_proportion))
 
@@ -40,7 +40,7 @@ def explain(problem: Problem) -> Explanation:
         sum is the logit as far as each layer has a positive contribution. Cost: one forward pass, and per target two
         convolutions a layer.
     """
-    book = rule_book(len(problem.images))
+    book = rule_book()
     recording = record_logits(problem, book)
     maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)
     return Explanation(maps, recording.logits)

@@ -23,7 +23,7 @@ from hedgeseg.attribution.branches import find_fork, main_branch
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
-from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge
 from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, data, is_weighted, linear_map
 from hedgeseg.attribution.rules.structural import (
@@ -36,6 +36,7 @@ from hedgeseg.attribution.rules.structural import (
     sum_rule,
 )
 from hedgeseg.attribution.rules.zbeta import z_beta
+from hedgeseg.attribution.samples import Samples, per_sample, spread
 from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
 
@@ -76,9 +77,9 @@ def explain(
         ValueError: If an option has no such value.
     """
     _check(gamma, variant, residual, precision)
-    book = rule_book(len(problem.images), gamma, variant, residual, precision, ablate)
+    book = rule_book(gamma, variant, residual, precision, ablate)
     layer = record_to_layer(problem, book)
-    tape, initial = layer.recording.tape, layer.placed(initial_map(layer.activation, layer.gradients))
+    tape, initial = layer.recording.tape, layer.placed(initial_map(layer.activation, layer.gradients, layer.samples))
     scale = doubled_forks(tape) if variant == "official" else {}
     maps = []
     slices = list(problem.target_slices())
@@ -100,31 +101,32 @@ METHOD = Method(
 )
 
 
-def initial_map(activation: Tensor, gradients: Tensor) -> Tensor:
+def initial_map(activation: Tensor, gradients: Tensor, samples: Samples) -> Tensor:
     """The gradient-weighted feature map, of total 1 or -1 (Eq. 5).
 
     Args:
-        activation: The layer's output (N, C, *space).
-        gradients: Of the targets' logits (T, N, C, *space).
+        activation: The layer's output (M, C, *space).
+        gradients: Of the targets' logits (T, M, C, *space).
+        samples: Which image every row belongs to.
 
     Returns:
-        ``x w / |sum x w|``, (T, N, C, *space), with w the mean gradient of each channel.
+        ``x w / |sum x w|``, (T, M, C, *space), with w the mean gradient of each channel.
     """
     weighted = activation * channel_weights(gradients)
-    total = per_sample(weighted, len(activation)).abs()
+    total = per_sample(weighted, samples).abs()
     # Behind a layer norm the total is 0 but for rounding, because scaling the map does not change the logits.
-    total = torch.where(total == 0, per_sample(weighted.abs(), len(activation)), total)
-    return weighted * spread(safe_divide(torch.ones_like(total), total), weighted)
+    total = torch.where(total == 0, per_sample(weighted.abs(), samples), total)
+    return weighted * spread(safe_divide(torch.ones_like(total), total), weighted, samples)
 
 
 def unit_relevance(relevance: Tensor) -> Tensor:
     """Relevance (T, N, ...) scaled to an absolute sum of 2 per sample: a mass of 1 on either side, if they balance."""
-    mass = per_sample(relevance.abs(), relevance.shape[1])
-    return relevance * spread(safe_divide(2 * torch.ones_like(mass), mass), relevance)
+    samples = Samples(relevance.shape[1])
+    mass = per_sample(relevance.abs(), samples)
+    return relevance * spread(safe_divide(2 * torch.ones_like(mass), mass), relevance, samples)
 
 
 def rule_book(
-    batch: int,
     gamma: float = 1.0,
     variant: Variant = "paper",
     residual: Residual = "main",
@@ -134,7 +136,6 @@ def rule_book(
     """The rules of hedging.
 
     Args:
-        batch: Number of images in the recording that will be swept.
         gamma: See `explain`.
         variant: See `explain`.
         residual: See `explain`.
@@ -155,9 +156,9 @@ def rule_book(
         value, linear = linear_map(op, r.dtype)
         x = data(value, r.dtype)
         if value.pixels:
-            return [(value, z_beta(linear, x, r, batch=batch))]
+            return [(value, z_beta(linear, x, r, samples=op.samples))]
         pointwise = not isinstance(linear, Convolution) or _is_pointwise(linear, official)
-        inside = on_layer(linear, x, r, batch=batch, gamma=gamma, pointwise=pointwise, unit_mass=official)
+        inside = on_layer(linear, x, r, samples=op.samples, gamma=gamma, pointwise=pointwise, unit_mass=official)
         return [(value, inside)]
 
     @cache

@@ -46,7 +46,7 @@ def explain(problem: Problem, alpha: float = 2.0, variant: Variant = "joint") ->
         raise ValueError(f"alpha={alpha}: must be at least 1, so that beta = alpha - 1 is not negative")
     if variant not in ("joint", "separate"):
         raise ValueError(f"variant={variant!r}: must be 'joint' or 'separate'")
-    book = separate_book("lrp_alpha_beta", len(problem.images), alpha) if variant == "separate" else joint_book(alpha)
+    book = separate_book("lrp_alpha_beta", alpha) if variant == "separate" else joint_book(alpha)
     recording = record_logits(problem, book)
     maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)
     return Explanation(maps, recording.logits)
@@ -61,12 +61,11 @@ def joint_book(alpha: float) -> RuleBook:
     return RuleBook("lrp_alpha_beta", layered_rules(hidden, first=None, share=signed_proportion))
 
 
-def separate_book(method: str, batch: int, alpha: float) -> RuleBook:
+def separate_book(method: str, alpha: float) -> RuleBook:
     """One denominator per product of signs, no biases, z^B at the layer that reads the image.
 
     Args:
         method: Whose book it is.
-        batch: Number of images.
         alpha: See `explain`.
     """
 
@@ -74,7 +73,7 @@ def separate_book(method: str, batch: int, alpha: float) -> RuleBook:
         return alpha_beta_separate(linear, x, r, alpha=alpha)
 
     def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, batch=batch)
+        return z_beta(linear, x, r, samples=op.samples)
 
     return RuleBook(method, layered_rules(hidden, first, signed_proportion))
 

@@ -41,28 +41,27 @@ def explain(problem: Problem, variant: Variant = "rap") -> Explanation:
     """
     if variant not in ("rap", "agf"):
         raise ValueError(f"variant={variant!r}: must be 'rap' or 'agf'")
-    batch = len(problem.images)
 
     def top(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return absolute_influence(linear, x, r, batch=batch, bias=bias_of(op, r.dtype))
+        return absolute_influence(linear, x, r, samples=op.samples, bias=bias_of(op, r.dtype))
 
-    book = rule_book(batch, variant)
+    book = rule_book(variant)
     recording = record_logits(problem, book)
     book = replace(book, special=dict.fromkeys(classifiers(recording), on_layer(top)))
     maps = propagate(problem, recording, book, one_hot(problem, recording)).sum(2)
     return Explanation(maps, recording.logits)
 
 
-def rule_book(batch: int, variant: Variant) -> RuleBook:
+def rule_book(variant: Variant) -> RuleBook:
     """The rules of all layers but the classifier."""
 
     def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
         if variant == "agf" and isinstance(linear, Convolution) and all(k == 1 for k in linear.kernel):
             return absolute_proportion(linear, x, r)
-        return relative_influence(linear, x, r, batch=batch)
+        return relative_influence(linear, x, r, samples=op.samples)
 
     def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, batch=batch)
+        return z_beta(linear, x, r, samples=op.samples)
 
     return RuleBook("rap", layered_rules(hidden, first, signed_proportion))
 

@@ -16,6 +16,7 @@ from hedgeseg.attribution.rules.layered import layered_rules, positive_proportio
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.rsp import OFFSET, peak_normalised, relative_start, sectional
 from hedgeseg.attribution.rules.zbeta import z_beta
+from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.sweep import RuleBook
 from hedgeseg.attribution.tape import Op
 
@@ -37,36 +38,37 @@ def explain(problem: Problem, multi_label: bool = False) -> Explanation:
         start: of a map whose largest entry is 1, or 1 with `multi_label`. Cost: one forward pass, and per target six
         convolutions a layer, one sample at a time.
     """
-    book = rule_book(len(problem.images))
+    book = rule_book()
     layer = record_to_layer(problem, book)
-    start = layer.placed(initial_map(layer.activation, layer.gradients, multi_label))
+    start = layer.placed(initial_map(layer.activation, layer.gradients, layer.samples, multi_label))
     maps = propagate(problem, layer.recording, book, start, at=layer.value).sum(2)
     return Explanation(maps, layer.recording.logits, layer.name)
 
 
-def initial_map(activation: Tensor, gradients: Tensor, multi_label: bool = False) -> Tensor:
+def initial_map(activation: Tensor, gradients: Tensor, samples: Samples, multi_label: bool = False) -> Tensor:
     """Where RSP begins.
 
     Args:
-        activation: The layer's output (N, C, *space).
-        gradients: Of the targets' logits (T, N, C, *space).
+        activation: The layer's output (M, C, *space).
+        gradients: Of the targets' logits (T, M, C, *space).
+        samples: Which image every row belongs to.
         multi_label: See `explain`.
 
     Returns:
-        (T, N, C, *space).
+        (T, M, C, *space).
     """
-    maps = peak_normalised(activation * channel_weights(gradients))
-    return relative_start(maps) if multi_label and len(maps) > 1 else maps
+    maps = peak_normalised(activation * channel_weights(gradients), samples)
+    return relative_start(maps, samples) if multi_label and len(maps) > 1 else maps
 
 
-def rule_book(batch: int) -> RuleBook:
+def rule_book() -> RuleBook:
     """The rules of RSP."""
 
     def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return sectional(linear, x, r, batch=batch)
+        return sectional(linear, x, r, samples=op.samples)
 
     def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, batch=batch)
+        return z_beta(linear, x, r, samples=op.samples)
 
     return RuleBook("rsp", layered_rules(hidden, first, partial(positive_proportion, offset=OFFSET)))
 

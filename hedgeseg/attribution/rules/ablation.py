@@ -6,10 +6,11 @@ from collections.abc import Iterable, Set
 
 from torch import Tensor
 
-from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import modulate
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.proportional import proportional
+from hedgeseg.attribution.samples import Samples, per_sample, spread
 
 TERMS = ("C", "A", "U", "Psi")
 
@@ -20,7 +21,7 @@ def hedge_without(
     r: Tensor,
     *,
     without: Set[str],
-    batch: int,
+    samples: Samples,
     gamma: float = 1.0,
     pointwise: bool = False,
     unit_mass: bool = False,
@@ -32,19 +33,19 @@ def hedge_without(
 
     Args:
         linear: The layer.
-        x: Its input (N*m, ...).
-        r: Relevance of its output (T, N*m, ...).
+        x: Its input (M, ...).
+        r: Relevance of its output (T, M, ...).
         without: Some of `TERMS`. Psi is taken from the non-zero entries of C, whether C is left out or not.
-        batch: See `hedge`.
+        samples: See `hedge`.
         gamma: See `hedge`.
         pointwise: See `hedge`.
         unit_mass: See `hedge`.
 
     Returns:
-        Relevance of the input (T, N*m, ...); 0 if every term is left out.
+        Relevance of the input (T, M, ...); 0 if every term is left out.
     """
     weight = linear.weight.abs()
-    positive, negative, tau = modulate(r, batch, unit_mass)
+    positive, negative, tau = modulate(r, samples, unit_mass)
     out = r.new_zeros(len(r), *x.shape)
     if not {"C", "Psi"} <= without:
         mixed = positive + negative if pointwise else gamma * positive + negative
@@ -53,8 +54,8 @@ def hedge_without(
             out = out + contribution
         if "Psi" not in without and not pointwise:
             nonzero = contribution != 0
-            share = safe_divide(tau, per_sample(nonzero.to(r.dtype), batch))
-            out = out - nonzero * spread(share, contribution)
+            share = safe_divide(tau, per_sample(nonzero.to(r.dtype), samples))
+            out = out - nonzero * spread(share, contribution, samples)
     if "A" not in without:
         out = out + proportional(linear, positive, ((x > 0).to(x.dtype), weight))
     if "U" not in without:

@@ -18,23 +18,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
+from hedgeseg.attribution.samples import Samples, per_sample, spread
 
 
-def modulate(r: Tensor, batch: int, unit_mass: bool) -> tuple[Tensor, Tensor, Tensor]:
+def modulate(r: Tensor, samples: Samples, unit_mass: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Give both signs of the relevance the same mass (Eq. 6-7).
 
     Args:
-        r: Relevance (T, N*m, ...).
-        batch: N.
+        r: Relevance (T, M, ...).
+        samples: Which image every entry belongs to.
         unit_mass: Whether tau is 1 (the authors' implementation) instead of half of the absolute mass that arrived.
 
     Returns:
         ``P'`` >= 0 and ``N'`` <= 0, shaped as `r`, and tau (T, N). A sign that is missing gives 0.
     """
     s = r.new_empty(3, *r.shape)
-    tau = _modulate_into(s, r, batch, gamma=1.0, unit_mass=unit_mass, mass=r.dtype)
+    tau = _modulate_into(s, r, samples, gamma=1.0, unit_mass=unit_mass, mass=r.dtype)
     return s[1], s[2], tau
 
 
@@ -43,7 +44,7 @@ def hedge(
     x: Tensor,
     r: Tensor,
     *,
-    batch: int,
+    samples: Samples,
     gamma: float = 1.0,
     pointwise: bool = False,
     unit_mass: bool = False,
@@ -56,16 +57,16 @@ def hedge(
 
     Args:
         linear: The layer.
-        x: Its input (N*m, ...).
-        r: Relevance of its output (T, N*m, ...).
-        batch: N.
+        x: Its input (M, ...).
+        r: Relevance of its output (T, M, ...).
+        samples: Which image every row belongs to, in the input as in the output.
         gamma: Weight of positive contributions, in [1, 2].
         pointwise: Whether the kernel is 1x1: gamma is 1 then, and there is no Psi.
         unit_mass: See `modulate`.
         dtype: What the layer is computed in, such as bfloat16, but for the masses; default: as `r`.
 
     Returns:
-        Relevance of the input (T, N*m, ...), of the dtype of `r`.
+        Relevance of the input (T, M, ...), of the dtype of `r`.
     """
     given, dtype = r.dtype, dtype or r.dtype
     x, r, weight = x.to(dtype), r.to(dtype), linear.weight.abs().to(dtype)
@@ -76,7 +77,7 @@ def hedge(
     z = linear.forward(gains.flatten(0, 1), weight).unflatten(0, (3, len(x)))
 
     s = linear.empty((3, *r.shape), like=r)
-    tau = _modulate_into(s, r, batch, gamma=1.0 if pointwise else gamma, unit_mass=unit_mass, mass=given)
+    tau = _modulate_into(s, r, samples, gamma=1.0 if pointwise else gamma, unit_mass=unit_mass, mass=given)
     s.div_(z.unsqueeze(1)).nan_to_num_(0.0, 0.0, 0.0)  # a division by 0 gives 0
     back = linear.adjoint(s.flatten(0, 2), weight).unflatten(0, (3, len(r), len(x)))
     del s, z
@@ -84,13 +85,13 @@ def hedge(
     relevance = back[0].mul_(gains[0])
     if not pointwise:
         zero = relevance == 0
-        count = zero[0, 0].numel() * (len(x) // batch) - per_sample(zero, batch)
+        count = x.numel() // samples.batch - per_sample(zero, samples)
         psi = safe_divide(tau, count.to(tau.dtype)).to(dtype)
-        relevance.sub_(spread(psi, relevance)).masked_fill_(zero, 0)
+        relevance.sub_(spread(psi, relevance, samples)).masked_fill_(zero, 0)
     return relevance.addcmul_(gains[1], back[1]).addcmul_(gains[2], back[2]).to(given)
 
 
-def _modulate_into(s: Tensor, r: Tensor, batch: int, gamma: float, unit_mass: bool, mass: torch.dtype) -> Tensor:
+def _modulate_into(s: Tensor, r: Tensor, samples: Samples, gamma: float, unit_mass: bool, mass: torch.dtype) -> Tensor:
     """Fill `s` (3, *r.shape) with ``gamma P' + N'``, ``P'`` and ``N'``; see `modulate`.
 
     Returns:
@@ -99,9 +100,9 @@ def _modulate_into(s: Tensor, r: Tensor, batch: int, gamma: float, unit_mass: bo
     mixed, positive, negative = s
     torch.clamp(r, min=0, out=positive)
     torch.clamp(r, max=0, out=negative)
-    mass_p, mass_n = per_sample(positive, batch, mass), -per_sample(negative, batch, mass)
+    mass_p, mass_n = per_sample(positive, samples, mass), -per_sample(negative, samples, mass)
     tau = torch.ones_like(mass_p) if unit_mass else (mass_p + mass_n) / 2
-    positive.mul_(spread(safe_divide(tau, mass_p).to(r.dtype), r))
-    negative.mul_(spread(safe_divide(tau, mass_n).to(r.dtype), r))
+    positive.mul_(spread(safe_divide(tau, mass_p).to(r.dtype), r, samples))
+    negative.mul_(spread(safe_divide(tau, mass_n).to(r.dtype), r, samples))
     torch.add(negative, positive, alpha=gamma, out=mixed)
     return tau

@@ -8,13 +8,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from hedgeseg.attribution.rules.alpha_beta import contributions
-from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide, spread
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.proportional import adjoint, one_sided, proportional, split
+from hedgeseg.attribution.samples import Samples, per_sample, spread
 
 
 def absolute_influence(
-    linear: Convolution | Dense, x: Tensor, r: Tensor, *, batch: int, bias: Tensor | None = None
+    linear: Convolution | Dense, x: Tensor, r: Tensor, *, samples: Samples, bias: Tensor | None = None
 ) -> Tensor:
     """The rule of the classifier: the exact contributions to its output, redistributed by absolute value (Eq. 4-5).
 
@@ -23,9 +24,9 @@ def absolute_influence(
 
     Args:
         linear: The classifier.
-        x: Its input (N*m, ...).
-        r: What of its output is explained, 1 at the target: (T, N*m, ...).
-        batch: N.
+        x: Its input (M, ...).
+        r: What of its output is explained, 1 at the target: (T, M, ...).
+        samples: Which image every row belongs to.
         bias: Its bias.
 
     Returns:
@@ -42,29 +43,29 @@ def absolute_influence(
         exact = exact + proportional(linear, r * share * pos, (positive, excites))
         exact = exact + proportional(linear, r * share * neg, (positive, inhibits))
     influence = exact.abs()
-    scale = safe_divide(per_sample(exact, batch), per_sample(influence, batch))
-    return influence * spread(scale, influence)
+    scale = safe_divide(per_sample(exact, samples), per_sample(influence, samples))
+    return influence * spread(scale, influence, samples)
 
 
-def relative_influence(linear: Convolution | Dense, x: Tensor, r: Tensor, *, batch: int) -> Tensor:
+def relative_influence(linear: Convolution | Dense, x: Tensor, r: Tensor, *, samples: Samples) -> Tensor:
     """The rule of hidden layers (Eq. 6-10): positive and negative weights by their influence, then the uniform shift.
 
     Args:
         linear: The layer.
-        x: Its input (N*m, ...); negative inputs are propagated as a second group of positive ones.
-        r: Relevance of its output (T, N*m, ...).
-        batch: N.
+        x: Its input (M, ...); negative inputs are propagated as a second group of positive ones.
+        r: Relevance of its output (T, M, ...).
+        samples: Which image every row belongs to.
 
     Returns:
         Relevance of the input. Each group's sum is that of the relevance it could reach.
     """
-    out = _one_sign(linear, x.clamp(min=0), r, batch)
+    out = _one_sign(linear, x.clamp(min=0), r, samples)
     if bool((x < 0).any()):
-        out = out + _one_sign(linear, -x.clamp(max=0), r, batch)
+        out = out + _one_sign(linear, -x.clamp(max=0), r, samples)
     return out
 
 
-def _one_sign(linear: Convolution | Dense, v: Tensor, r: Tensor, batch: int) -> Tensor:
+def _one_sign(linear: Convolution | Dense, v: Tensor, r: Tensor, samples: Samples) -> Tensor:
     excites, inhibits = linear.weight.clamp(min=0), -linear.weight.clamp(max=0)
     z_plus, z_minus = linear.forward(v, excites), linear.forward(v, inhibits)
     r = r * (z_plus + z_minus != 0)
@@ -78,15 +79,15 @@ def _one_sign(linear: Convolution | Dense, v: Tensor, r: Tensor, batch: int) -> 
     else:
         s_plus = s_plus + safe_divide(negative, z_plus)
     c = v * (adjoint(linear, s_plus, excites) + adjoint(linear, s_minus, inhibits))
-    return shift_to(c, per_sample(r, batch), batch)
+    return shift_to(c, per_sample(r, samples), samples)
 
 
-def shift_to(c: Tensor, total: Tensor, batch: int) -> Tensor:
+def shift_to(c: Tensor, total: Tensor, samples: Samples) -> Tensor:
     """The uniform shift: subtract equally from the non-zero entries until their sum is `total` (T, N)."""
     nonzero = c != 0
-    surplus = per_sample(c, batch) - total
-    share = safe_divide(surplus, per_sample(nonzero.to(c.dtype), batch))
-    return c - nonzero * spread(share, c)
+    surplus = per_sample(c, samples) - total
+    share = safe_divide(surplus, per_sample(nonzero.to(c.dtype), samples))
+    return c - nonzero * spread(share, c, samples)
 
 
 def absolute_proportion(linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:

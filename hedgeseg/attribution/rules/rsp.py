@@ -13,31 +13,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.rules.arithmetic import per_sample, safe_divide
+from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.rap import shift_to
+from hedgeseg.attribution.samples import Samples, by_sample, per_sample, spread
 
 OFFSET = 1e-9
 
 
-def sectional(linear: Convolution | Dense, x: Tensor, r: Tensor, *, batch: int) -> Tensor:
+def sectional(linear: Convolution | Dense, x: Tensor, r: Tensor, *, samples: Samples) -> Tensor:
     """The rule for one hidden layer.
 
     Args:
         linear: The layer.
-        x: Its input (N*m, ...); negative values are ignored.
-        r: Relevance of its output (T, N*m, ...).
-        batch: N.
+        x: Its input (M, ...); negative values are ignored.
+        r: Relevance of its output (T, M, ...).
+        samples: Which image every row belongs to.
 
     Returns:
-        Relevance of the input (T, N*m, ...).
+        Relevance of the input (T, M, ...).
     """
     positive, negative = r.clamp(min=0), (-r).clamp(min=0)
     v = x.clamp(min=0)
     c = _by_own_weights(linear, v, positive) - _by_own_weights(linear, v, negative)
     if not isinstance(linear, Convolution) or all(k == 1 for k in linear.kernel):
         return c
-    return shift_to(2 * c, per_sample(r, batch), batch)
+    return shift_to(2 * c, per_sample(r, samples), samples)
 
 
 def _by_own_weights(linear: Convolution | Dense, v: Tensor, p: Tensor) -> Tensor:
@@ -51,35 +52,43 @@ def _by_own_weights(linear: Convolution | Dense, v: Tensor, p: Tensor) -> Tensor
     return out
 
 
-def relative_start(maps: Tensor) -> Tensor:
+def relative_start(maps: Tensor, samples: Samples) -> Tensor:
     """Each label's map against those of the image's other labels.
 
     Args:
-        maps: One map per label (T, N, C, *space).
+        maps: One map per label (T, M, C, *space).
+        samples: Which image every row belongs to.
 
     Returns:
         ``(T - 1) G_t - sum of the others``, channel-summed with both signs of equal mass, then the positive part scaled
         to 2 and the negative to -1, spread evenly over the channels.
     """
     relative = len(maps) * maps - maps.sum(0)
-    channels, batch = maps.shape[2], maps.shape[1]
     signs = [
-        _unit_mass(relative.clamp(min=0), batch),
-        _unit_mass(relative.clamp(max=0), batch),
+        _unit_mass(relative.clamp(min=0), samples),
+        _unit_mass(relative.clamp(max=0), samples),
     ]
     summed = (signs[0] - signs[1]).sum(2, keepdim=True)
-    halves = 2 * _unit_mass(summed.clamp(min=0), batch) - _unit_mass(summed.clamp(max=0), batch)
-    return (halves / channels).expand_as(maps)
+    halves = 2 * _unit_mass(summed.clamp(min=0), samples) - _unit_mass(summed.clamp(max=0), samples)
+    return (halves / maps.shape[2]).expand_as(maps)
 
 
-def _unit_mass(part: Tensor, batch: int) -> Tensor:
+def _unit_mass(part: Tensor, samples: Samples) -> Tensor:
     """A part of one sign divided by its sum: >= 0, of mass 1."""
-    total = per_sample(part, batch)
-    return safe_divide(part, total.view(*total.shape, *(1,) * (part.ndim - 2)).expand_as(part))
+    total = per_sample(part, samples)
+    return safe_divide(part, spread(total, part, samples).expand_as(part))
 
 
-def peak_normalised(maps: Tensor) -> Tensor:
-    """Each map (T, N, C, *space) divided by its largest entry; by its largest absolute one where none is positive."""
-    peak = maps.flatten(2).amax(-1)
-    peak = torch.where(peak > 0, peak, maps.flatten(2).abs().amax(-1))
-    return maps / (peak + OFFSET).view(*peak.shape, *(1,) * (maps.ndim - 2))
+def peak_normalised(maps: Tensor, samples: Samples) -> Tensor:
+    """Each image's map divided by its largest entry; by its largest absolute one where none is positive.
+
+    Args:
+        maps: (T, M, C, *space).
+        samples: Which image every row belongs to.
+    """
+    if not len(maps):
+        return maps
+    entries = torch.stack([by_sample(m, samples) for m in maps])
+    peak = entries.amax(-1)
+    peak = torch.where(peak > 0, peak, entries.abs().amax(-1))
+    return maps / spread(peak + OFFSET, maps, samples)

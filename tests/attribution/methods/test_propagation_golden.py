@@ -75,7 +75,7 @@ def test_rsp_starts_from_labels_held_against_each_other(networks, references):
     problem = Problem(networks[VGG], golden_input(7, 224), targets)
     with explaining(problem.model):
         layer = record_to_layer(problem, RuleBook("rsp", {}))
-    start = rsp.initial_map(layer.activation, layer.gradients, multi_label=True).sum(2)
+    start = rsp.initial_map(layer.activation, layer.gradients, layer.samples, multi_label=True).sum(2)
     for got, expected in zip(start[:, 0], reference["initial"], strict=True):
         assert relative_l2(got, expected) <= 1e-3
 

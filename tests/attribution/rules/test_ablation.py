@@ -6,18 +6,19 @@ from dense_layers import LAYERS, Layer
 
 from hedgeseg.attribution.rules.ablation import TERMS, hedge_without, terms
 from hedgeseg.attribution.rules.hedge import hedge
+from hedgeseg.attribution.samples import Samples
 
 
 def alone(layer, term, **options):
-    return hedge_without(layer.linear, layer.x, layer.r, without=set(TERMS) - {term}, batch=2, **options)
+    return hedge_without(layer.linear, layer.x, layer.r, without=set(TERMS) - {term}, samples=Samples(2), **options)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("options", [{"gamma": 1.0}, {"gamma": 1.7, "unit_mass": True}, {"pointwise": True}], ids=str)
 def test_the_terms_add_up_to_the_whole_rule(name, options):
     layer = Layer(name)
-    whole = hedge(layer.linear, layer.x, layer.r, batch=2, **options)
-    nothing_left_out = hedge_without(layer.linear, layer.x, layer.r, without=frozenset(), batch=2, **options)
+    whole = hedge(layer.linear, layer.x, layer.r, samples=Samples(2), **options)
+    nothing_left_out = hedge_without(layer.linear, layer.x, layer.r, without=frozenset(), samples=Samples(2), **options)
     torch.testing.assert_close(nothing_left_out, whole)
     torch.testing.assert_close(sum(alone(layer, term, **options) for term in TERMS), whole)
 

@@ -6,6 +6,7 @@ import torch
 from dense_layers import LAYERS, Layer, share
 
 from hedgeseg.attribution.rules.rap import absolute_influence, absolute_proportion, relative_influence, shift_to
+from hedgeseg.attribution.samples import Samples
 
 
 def shifted(c, total):
@@ -32,7 +33,7 @@ def test_relative_influence(name, positive):
         got = one_sign(np.maximum(x, 0), r)
         return got if positive else got + one_sign(np.maximum(-x, 0), r)
 
-    layer.agrees(relative_influence(layer.linear, layer.x, layer.r, batch=2), twin)
+    layer.agrees(relative_influence(layer.linear, layer.x, layer.r, samples=Samples(2)), twin)
 
 
 @pytest.mark.parametrize("positive", [True, False], ids=["after_relu", "mixed_signs"])
@@ -52,7 +53,7 @@ def test_absolute_influence_of_the_classifier(positive):
                 c = c + entries / entries.sum() * b[t] * total / (pos + neg)
         return np.abs(c) * c.sum() / np.abs(c).sum()
 
-    got = absolute_influence(layer.linear, layer.x, start, batch=2, bias=layer.broadcast_bias)
+    got = absolute_influence(layer.linear, layer.x, start, samples=Samples(2), bias=layer.broadcast_bias)
     layer.agrees(got, twin)
     if positive:
         logits = layer.linear.forward(layer.x, layer.linear.weight) + layer.bias
@@ -68,6 +69,6 @@ def test_absolute_proportion(name):
 
 def test_the_shift_restores_the_sum_and_keeps_zeros():
     c = torch.tensor([[[1.0, 0.0, 3.0]]])
-    assert shift_to(c, torch.tensor([[2.0]]), batch=1).tolist() == [[[0.0, 0.0, 2.0]]]
+    assert shift_to(c, torch.tensor([[2.0]]), samples=Samples(1)).tolist() == [[[0.0, 0.0, 2.0]]]
     nothing = torch.zeros(1, 1, 3)
-    assert shift_to(nothing, torch.tensor([[2.0]]), batch=1).tolist() == nothing.tolist()
+    assert shift_to(nothing, torch.tensor([[2.0]]), samples=Samples(1)).tolist() == nothing.tolist()

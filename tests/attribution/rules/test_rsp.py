@@ -8,6 +8,7 @@ import torch
 from dense_layers import LAYERS, Layer, share
 
 from hedgeseg.attribution.rules.rsp import peak_normalised, relative_start, sectional
+from hedgeseg.attribution.samples import Samples
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -32,18 +33,18 @@ def test_sectional(name):
         c = 2 * c
         return np.where(c != 0, c - (c.sum() - r.sum()) / (c != 0).sum(), 0)
 
-    layer.agrees(sectional(layer.linear, layer.x, layer.r, batch=2), twin)
+    layer.agrees(sectional(layer.linear, layer.x, layer.r, samples=Samples(2)), twin)
 
 
 def test_peak_normalised_keeps_the_sign_where_nothing_is_positive():
     maps = torch.tensor([[[[-4.0, 2.0]], [[-4.0, -1.0]]]])
-    torch.testing.assert_close(peak_normalised(maps), torch.tensor([[[[-2.0, 1.0]], [[-1.0, -0.25]]]]))
+    torch.testing.assert_close(peak_normalised(maps, Samples(2)), torch.tensor([[[[-2.0, 1.0]], [[-1.0, -0.25]]]]))
 
 
 def test_relative_start_holds_each_label_against_the_others():
     g = torch.Generator().manual_seed(0)
     maps = torch.randn(3, 2, 4, 3, 3, dtype=torch.float64, generator=g)
-    got = relative_start(maps)
+    got = relative_start(maps, Samples(maps.shape[1]))
     for t in range(3):
         for n in range(2):
             rel = 2 * maps[t, n] - sum(maps[m, n] for m in range(3) if m != t)

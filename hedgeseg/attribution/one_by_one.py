@@ -1,0 +1,78 @@
+"""Images explained one at a time, for networks in which a batch can't be told apart on the tape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hedgeseg.attribution.errors import UnsupportedModelError
+from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.recording import MixedImagesError
+from hedgeseg.attribution.sweep import Conservation
+
+
+def explain_safely(method: Method, problem: Problem, options: dict[str, Any]) -> Explanation:
+    """Explain a batch, or its images one at a time where the batch can't be told apart.
+
+    Raises:
+        UnsupportedModelError: If the model mixes the images of a batch: its logits for an image alone are others, or it
+            does not take an image alone.
+    """
+    try:
+        return method.explain(problem, **options)
+    except MixedImagesError as mixed:
+        return _one_by_one(method, problem, options, mixed)
+
+
+def _one_by_one(method: Method, problem: Problem, options: dict[str, Any], mixed: MixedImagesError) -> Explanation:
+    parts: list[Explanation] = []
+    reports: list[list[Conservation]] = []
+    for i in range(len(problem.images)):
+        report: list[Conservation] | None = None if problem.report is None else []
+        alone = replace(problem, images=problem.images[i : i + 1], targets=problem.targets[i : i + 1], report=report)
+        try:
+            parts.append(method.explain(alone, **options))
+        except RuntimeError as error:
+            if i == 0 and not _runs_alone(alone):
+                raise _refusal(mixed, "it does not take an image alone") from error
+            raise
+        _refuse_coupled(mixed, parts[-1].logits, i)
+        reports.append(report or [])
+    if problem.report is not None:
+        problem.report.extend(_together(entries) for entries in zip(*reports, strict=True))
+    return Explanation(
+        torch.cat([part.maps for part in parts], 1), torch.cat([part.logits for part in parts]), parts[0].layer
+    )
+
+
+def _runs_alone(problem: Problem) -> bool:
+    try:
+        problem.model(problem.images.clone())
+    except Exception:
+        return False
+    return True
+
+
+def _refuse_coupled(mixed: MixedImagesError, alone: Tensor, image: int) -> None:
+    together = mixed.logits[image : image + 1]
+    digits = {torch.float64: 1e-6, torch.float32: 1e-3}.get(alone.dtype, 0.1)
+    scale = together.abs().max().clamp(min=1e-6)
+    if float((alone - together).abs().max() / scale) > digits:
+        raise _refusal(mixed, f"the logits of image {image} are others when it comes alone")
+
+
+def _refusal(mixed: MixedImagesError, why: str) -> UnsupportedModelError:
+    where = f"module {mixed.op.module!r}" if mixed.op.module else "the model's own forward"
+    return UnsupportedModelError(
+        f"the model mixes the images of a batch ({why}), beginning with {mixed.op.name} in {where}: no map would be of "
+        "one image. Give the images one per call (what an image alone gets is then explained), or change that "
+        "operation (a batch norm without running statistics, a sum over the batch)."
+    )
+
+
+def _together(entries: tuple[Conservation, ...]) -> Conservation:
+    arrived, left = (torch.cat([getattr(e, name) for e in entries], 1) for name in ("arrived", "left"))
+    return replace(entries[0], arrived=arrived, left=left)
