@@ -14,12 +14,11 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from hedgeseg.attribution.aliasing import Geometry, WriteLog, view_write
@@ -27,6 +26,8 @@ from hedgeseg.attribution.explaining import hooks
 from hedgeseg.attribution.samples import Samples
 
 aten = torch.ops.aten
+
+Leaf = TypeVar("Leaf")
 
 # Their outputs take shape and type from an input, but no value.
 VALUELESS = frozenset(
@@ -86,6 +87,7 @@ class Op:
         module: Path of the module in whose forward it ran, "" for the root.
         written: The arguments that it writes in place: positions in `args` or names in `kwargs`.
         outputs: The values it made, in order; None where an output is no tensor.
+        inputs: The argument values, in order of appearance; one that is used twice appears twice.
     """
 
     index: int
@@ -95,6 +97,10 @@ class Op:
     module: str
     written: tuple[int | str, ...] = ()
     outputs: list[Value | None] = field(default_factory=list)
+    inputs: list[Value] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inputs = found(Value, (self.args, self.kwargs))
 
     @property
     def packet(self) -> Any:
@@ -107,16 +113,11 @@ class Op:
         return str(self.packet) if hasattr(self.func, "overloadpacket") else self.func.__name__
 
     @property
-    def inputs(self) -> list[Value]:
-        """The argument values, in order of appearance; one that is used twice appears twice."""
-        return [a for a in tree_iter((self.args, self.kwargs)) if isinstance(a, Value)]
-
     @property
     def samples(self) -> Samples:
         """Where the images are in the first output; for an operation with weights in its input as well."""
         return self.output.known_samples
 
-    @property
     def output(self) -> Value:
         """The first output."""
         value = self.outputs[0]
@@ -138,7 +139,7 @@ class Op:
         Returns:
             The outputs, always as a tuple.
         """
-        args, kwargs = tree_map(lookup, (self.args, self.kwargs))
+        args, kwargs = replaced(self.args, lookup), replaced(self.kwargs, lookup)
         args = [a.clone() if i in self.written else a for i, a in enumerate(args)]
         kwargs = {name: a.clone() if name in self.written else a for name, a in kwargs.items()}
         out = self.func(*args, **kwargs)
@@ -223,11 +224,14 @@ class Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        tensors = [a for a in tree_iter((args, kwargs)) if isinstance(a, Tensor)]
         packet = getattr(func, "overloadpacket", func)
-        if self._paused or packet in VALUELESS or all(self.value_of(t) is None for t in tensors):
+        if self._paused or packet in VALUELESS:
             return func(*args, **kwargs)
-        op_args, op_kwargs = tree_map(self._recorded, (tuple(args), dict(kwargs)))
+        tensors = found(Tensor, (args, kwargs))
+        values = {id(t): value for t in tensors if (value := self.value_of(t)) is not None}
+        if not values:
+            return func(*args, **kwargs)
+        op_args, op_kwargs = (replaced(a, lambda leaf: values.get(id(leaf), leaf)) for a in (tuple(args), kwargs))
         op = Op(len(self.ops), func, op_args, op_kwargs, self._modules[-1] if self._modules else "")
         keeps = self._keeps(op)
         # Indices and masks are small, and a rule that moves relevance by them could not do without.
@@ -354,6 +358,35 @@ class Tape(TorchDispatchMode):
                 self._paused = False
 
         return hook
+
+
+def found(kind: type[Leaf], arguments: Any) -> list[Leaf]:
+    """The leaves of one kind in nested lists, tuples and dicts, in order (torch's trees do more, and take longer)."""
+    out: list[Leaf] = []
+    _collect(kind, arguments, out)
+    return out
+
+
+def _collect(kind: type, argument: Any, out: list[Any]) -> None:
+    if isinstance(argument, kind):
+        out.append(argument)
+    elif isinstance(argument, (tuple, list)):
+        for item in argument:
+            _collect(kind, item, out)
+    elif isinstance(argument, dict):
+        for item in argument.values():
+            _collect(kind, item, out)
+
+
+def replaced(arguments: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Nested lists, tuples and dicts with every leaf replaced by what `leaf` gives for it."""
+    if isinstance(arguments, tuple):
+        return tuple([replaced(item, leaf) for item in arguments])
+    if isinstance(arguments, list):
+        return [replaced(item, leaf) for item in arguments]
+    if isinstance(arguments, dict):
+        return {key: replaced(item, leaf) for key, item in arguments.items()}
+    return leaf(arguments)
 
 
 def _inside(path: str, other: str) -> bool:
