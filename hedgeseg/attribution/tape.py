@@ -113,11 +113,11 @@ class Op:
         return str(self.packet) if hasattr(self.func, "overloadpacket") else self.func.__name__
 
     @property
-    @property
     def samples(self) -> Samples:
         """Where the images are in the first output; for an operation with weights in its input as well."""
         return self.output.known_samples
 
+    @property
     def output(self) -> Value:
         """The first output."""
         value = self.outputs[0]

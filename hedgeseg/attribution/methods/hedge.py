@@ -35,6 +35,7 @@ from hedgeseg.attribution.rules.structural import (
     structural_rules,
     sum_rule,
 )
+from hedgeseg.attribution.rules.workspace import Workspace
 from hedgeseg.attribution.rules.zbeta import z_beta
 from hedgeseg.attribution.samples import Samples, per_sample, spread
 from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
@@ -149,7 +150,7 @@ def rule_book(
     if ablate:
         on_layer: Callable[..., Tensor] = partial(hedge_without, without=terms(ablate))
     else:
-        on_layer = partial(hedge, dtype=torch.bfloat16 if precision == "bf16" else None)
+        on_layer = partial(hedge, dtype=torch.bfloat16 if precision == "bf16" else None, workspace=Workspace())
 
     def weighted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
         r = single(relevance)

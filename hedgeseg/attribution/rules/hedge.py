@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold_
 
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
+from hedgeseg.attribution.rules.workspace import Workspace
 from hedgeseg.attribution.samples import Samples, per_sample, spread
 
 
@@ -49,6 +51,7 @@ def hedge(
     pointwise: bool = False,
     unit_mass: bool = False,
     dtype: torch.dtype | None = None,
+    workspace: Workspace | None = None,
 ) -> Tensor:
     """The hedging rule for one layer (Eq. 8-13).
 
@@ -64,30 +67,30 @@ def hedge(
         pointwise: Whether the kernel is 1x1: gamma is 1 then, and there is no Psi.
         unit_mass: See `modulate`.
         dtype: What the layer is computed in, such as bfloat16, but for the masses; default: as `r`.
+        workspace: Memory to use again from layer to layer.
 
     Returns:
         Relevance of the input (T, M, ...), of the dtype of `r`.
     """
-    given, dtype = r.dtype, dtype or r.dtype
+    given, dtype, scratch = r.dtype, dtype or r.dtype, workspace or Workspace()
     x, r, weight = x.to(dtype), r.to(dtype), linear.weight.abs().to(dtype)
-    gains = linear.empty((3, *x.shape), like=r)
+    gains = scratch.empty("gains", (3, *x.shape), r, linear)
     torch.clamp(x, min=0, out=gains[0])
     torch.sign(gains[0], out=gains[1])
     torch.sub(gains.new_ones(()), gains[1], out=gains[2])
-    z = linear.forward(gains.flatten(0, 1), weight).unflatten(0, (3, len(x)))
+    # Divided by infinity, what has no denominator gives 0; not a number stays that.
+    z = threshold_(linear.forward(gains.flatten(0, 1), weight), 0.0, torch.inf).unflatten(0, (3, len(x)))
 
-    s = linear.empty((3, *r.shape), like=r)
+    s = scratch.empty("shares", (3, *r.shape), r, linear)
     tau = _modulate_into(s, r, samples, gamma=1.0 if pointwise else gamma, unit_mass=unit_mass, mass=given)
-    s.div_(z.unsqueeze(1)).nan_to_num_(0.0, 0.0, 0.0)  # a division by 0 gives 0
-    back = linear.adjoint(s.flatten(0, 2), weight).unflatten(0, (3, len(r), len(x)))
-    del s, z
+    back = linear.adjoint(s.div_(z.unsqueeze(1)).flatten(0, 2), weight).unflatten(0, (3, len(r), len(x)))
+    del z
 
     relevance = back[0].mul_(gains[0])
     if not pointwise:
-        zero = relevance == 0
-        count = x.numel() // samples.batch - per_sample(zero, samples)
-        psi = safe_divide(tau, count.to(tau.dtype)).to(dtype)
-        relevance.sub_(spread(psi, relevance, samples)).masked_fill_(zero, 0)
+        nonzero = torch.ne(relevance, 0, out=scratch.empty("nonzero", relevance.shape, r, linear))
+        psi = safe_divide(tau, per_sample(nonzero, samples, given)).to(dtype)
+        relevance.addcmul_(nonzero, spread(psi, relevance, samples), value=-1)
     return relevance.addcmul_(gains[1], back[1]).addcmul_(gains[2], back[2]).to(given)
 
 

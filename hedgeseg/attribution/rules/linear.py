@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,8 +36,8 @@ class LinearMap(Protocol):
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
         """Apply the transposed map with `weight` in place of the layer's own."""
 
-    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """An uninitialised stack of samples, (k, ..., *sample), in the memory layout that the map is fastest in."""
+    def laid_out(self, memory: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Flat memory as a stack of samples, (k, ..., *sample), in the layout that the map is fastest in."""
 
     def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
         """Gradient of ``sum(s * forward(x, weight))`` with respect to the weight, over all samples together."""
@@ -69,13 +68,12 @@ class Convolution:
             self.transposed, self.output_padding, self.groups,
         )  # fmt: skip
 
-    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def laid_out(self, memory: Tensor, shape: tuple[int, ...]) -> Tensor:
         """See `LinearMap`: channels last for 2-D convolutions on the CPU, where it saves oneDNN two reorderings."""
-        rows, sample = shape[:-3], shape[-3:]
-        if len(self.kernel) != 2 or like.device.type != "cpu" or like.dtype == torch.float64:
-            return like.new_empty(shape)
-        flat = torch.empty((math.prod(rows), *sample), dtype=like.dtype, memory_format=torch.channels_last)
-        return flat.unflatten(0, rows)
+        if len(self.kernel) != 2 or memory.device.type != "cpu" or memory.dtype == torch.float64:
+            return memory.view(shape)
+        channels, height, width = shape[-3:]
+        return memory.view(*shape[:-3], height, width, channels).movedim(-1, -3)
 
     def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
         """See `LinearMap`."""
@@ -119,9 +117,9 @@ class Dense:
         """See `LinearMap`."""
         return s @ weight.mT
 
-    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def laid_out(self, memory: Tensor, shape: tuple[int, ...]) -> Tensor:
         """See `LinearMap`."""
-        return like.new_empty(shape)
+        return memory.view(shape)
 
     def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
         """See `LinearMap`."""
