@@ -80,7 +80,7 @@ def attribute(
         binary: What one logit z, (N, 1) or (N,), means. True: it tells two classes apart, as a network trained with
             labels 0 and 1 does; target 1 is explained by z, target 0 by -z. False: it scores a single class, which may
             be absent; target 0 is explained by z, and there is no target 1. Of no account with several logits.
-        **options: The method's options; for "hedge": gamma, variant, residual, precision.
+        **options: The method's options; for "hedge": gamma, variant, residual, precision, stages.
 
     Returns:
         Maps, logits and how they were made.

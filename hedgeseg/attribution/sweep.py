@@ -19,6 +19,7 @@ from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.samples import per_sample, spread
+from hedgeseg.attribution.stages import Stages
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
 
 # Hedging multiplies a sample's absolute relevance by less than 3 per layer: 16 operations are far from any limit.
@@ -110,6 +111,7 @@ def sweep(
     scale: Mapping[Value, float] | None = None,
     free: bool = True,
     report: list[Conservation] | None = None,
+    stages: Stages | None = None,
 ) -> dict[Value, Tensor]:
     """Propagate relevance from `start` towards the images.
 
@@ -121,6 +123,7 @@ def sweep(
         scale: Factors applied to a value's total relevance before it is propagated further.
         free: Drop the recorded tensors as they are passed; the tape can't be swept again.
         report: If given, gets one entry per operation passed.
+        stages: If given, keeps the relevance of the stages that are passed, and ends the sweep when it has all.
 
     Returns:
         The relevance of the images and of each stop that any reached; for an equivariant book up to one positive factor
@@ -130,7 +133,7 @@ def sweep(
         UnsupportedOpError: If relevance reaches an operation that the book has no rule for.
     """
     with full_precision(next(iter(start.values()))):
-        return _sweep(tape, dict(start), book, {tape.images, *stops}, scale or {}, free, report)
+        return _sweep(tape, dict(start), book, {tape.images, *stops}, scale or {}, free, report, stages)
 
 
 def _sweep(
@@ -141,6 +144,7 @@ def _sweep(
     scale: Mapping[Value, float],
     free: bool,
     report: list[Conservation] | None,
+    stages: Stages | None,
 ) -> dict[Value, Tensor]:
     passed_ops = 0
     for op in reversed(tape.ops):
@@ -151,6 +155,8 @@ def _sweep(
                     r if r is None or v is None or v not in scale else r * scale[v]
                     for v, r in zip(op.outputs, outputs, strict=True)
                 ]
+            if stages is not None and stages.passed(op, outputs, alone=not arriving):
+                break
             passed = book.rule(op).function(op, outputs)
             if report is not None:
                 report.append(_account(op, outputs, passed))

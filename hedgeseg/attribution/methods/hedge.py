@@ -38,6 +38,7 @@ from hedgeseg.attribution.rules.structural import (
 from hedgeseg.attribution.rules.workspace import Workspace
 from hedgeseg.attribution.rules.zbeta import z_beta
 from hedgeseg.attribution.samples import Samples, per_sample, spread
+from hedgeseg.attribution.stages import Stages, Wanted, check_stages
 from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
 
@@ -55,6 +56,7 @@ def explain(
     residual: Residual = "main",
     precision: Precision = "fp32",
     ablate: Sequence[str] = (),
+    stages: Wanted | None = None,
 ) -> Explanation:
     """Hedged attribution.
 
@@ -67,6 +69,10 @@ def explain(
         precision: "bf16" computes the layers with absolute weights in bfloat16 (not in an ablation).
         ablate: Terms of Eq. 13 to leave out, of "C", "A", "U" and "Psi" (Table 2, at gamma = 2): for studies of the
             rule, slower than the whole.
+        stages: Instead of the pixels' relevance alone, the mean of that of several stages, each divided by its largest
+            absolute value: their strides, powers of two such as [16, 32], where 1 is the pixels, or "coarse", the two
+            coarsest of the network. Relevance narrows on its way to the pixels: coarse stages cover more of an object
+            and, as the sweep ends early, cost a part. Not in the paper.
 
     Returns:
         Signed maps. Positive is evidence for the class. The scale of the "paper" variant is such that the absolute
@@ -76,8 +82,11 @@ def explain(
 
     Raises:
         ValueError: If an option has no such value.
+        LayerError: If the network has no such stage.
     """
     _check(gamma, variant, residual, precision)
+    if stages is not None:
+        check_stages(stages)
     book = rule_book(gamma, variant, residual, precision, ablate)
     layer = record_to_layer(problem, book)
     tape, initial = layer.recording.tape, layer.placed(initial_map(layer.activation, layer.gradients, layer.samples))
@@ -87,7 +96,11 @@ def explain(
     for i, part in enumerate(slices):
         start = {layer.value: initial[part]}
         last = i == len(slices) - 1
-        ends = sweep(tape, start, book, scale=scale, free=last, report=problem.report)
+        seen = Stages(tape.images.shape, stages) if stages is not None else None
+        ends = sweep(tape, start, book, scale=scale, free=last, report=problem.report, stages=seen)
+        if seen is not None:
+            maps.append(seen.maps(ends.get(tape.images)))
+            continue
         relevance = ends[tape.images]
         maps.append((unit_relevance(relevance) if variant == "paper" else relevance).sum(2))
     return Explanation(torch.cat(maps), layer.recording.logits, layer.name)
