@@ -25,9 +25,11 @@ class LabelledImages(Dataset[Sample], ABC):
         task: "multilabel" gives multi-hot labels, "multiclass" one class index.
         transform: pipeline over image, mask and boxes; None leaves pixels at their size, scaled to [0, 1].
         random: whether the pipeline draws, so that it must be seeded for every sample.
+        masks: whether samples carry the mask; without, masks are opened only where `mask` is called.
     """
 
     task: Task = "multilabel"
+    masks: bool = True
 
     def __init__(
         self, classes: Sequence[str], ids: Sequence[str], transform: A.Compose | None = None, random: bool = False
@@ -68,7 +70,8 @@ class LabelledImages(Dataset[Sample], ABC):
 
     def __getitem__(self, index: int) -> Sample:
         index = range(len(self))[index]
-        image, mask, (boxes, box_labels) = self.image(index), self.mask(index), self.boxes(index)
+        image, (boxes, box_labels) = self.image(index), self.boxes(index)
+        mask = self.mask(index) if self.masks else None
         if mask is not None and mask.shape != image.shape[:2]:
             raise ValueError(
                 f"mask of image {self.ids[index]!r} is {mask.shape[0]} x {mask.shape[1]} but the image is "
@@ -122,13 +125,20 @@ class ImageSubset(LabelledImages):
         indices: positions in it.
         transform: pipeline over image, mask and boxes.
         random: whether the pipeline draws.
+        masks: whether samples carry the mask.
     """
 
     def __init__(
-        self, source: LabelledImages, indices: Sequence[int], transform: A.Compose | None = None, random: bool = False
+        self,
+        source: LabelledImages,
+        indices: Sequence[int],
+        transform: A.Compose | None = None,
+        random: bool = False,
+        masks: bool = True,
     ) -> None:
         super().__init__(source.classes, [source.ids[i] for i in indices], transform, random)
         self.task = source.task
+        self.masks = masks
         self.source = source
         self.indices = list(indices)
 

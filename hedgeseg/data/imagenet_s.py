@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from hedgeseg.data.batch import VOID
-from hedgeseg.data.folder import IMAGE_SUFFIXES
 from hedgeseg.data.images import unknown_ids
+from hedgeseg.data.listing import IMAGE_SUFFIXES
 from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record, RecordedImages
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
 
 from hedgeseg.data.batch import VOID, void_id
 from hedgeseg.data.depth import eight_bits, is_deep, read_deep
 from hedgeseg.data.orientation import read_header, turned
 
 _COLOURED = frozenset({"RGB", "RGBA", "LA"})  # modes in which Pillow keeps eight bits only
+_MANY = 2000  # images from which on checking them takes long enough for a bar
 _WHITE = (255, 255, 255)
 _FAULTS = (OSError, Image.DecompressionBombError, SyntaxError, ValueError)  # what Pillow raises for broken files
 
@@ -86,7 +88,8 @@ def unreadable(paths: Iterable[Path]) -> dict[Path, str]:
     """
     paths = list(paths)
     with _large_ones_welcome(), ThreadPoolExecutor() as pool:
-        reasons = pool.map(_fault, paths)
+        found = pool.map(_fault, paths)
+        reasons = tqdm(found, "checking images", len(paths), leave=False, disable=len(paths) < _MANY)
         return {path: reason for path, reason in zip(paths, reasons, strict=True) if reason}
 
 
@@ -100,6 +103,8 @@ def _large_ones_welcome() -> Iterator[None]:
 
 def _fault(path: Path) -> str | None:
     try:
+        if not path.stat().st_size:
+            return "empty file"
         with Image.open(path) as file:
             file.draft(None, (1, 1))
             file.load()

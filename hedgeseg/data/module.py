@@ -16,7 +16,8 @@ class ImageDataModule(LightningDataModule):
 
     Attributes:
         train_dataset: what `fit` learns from, shuffled; None where there is nothing to learn from.
-        val_dataset: what `validate` and `test` look at, in order.
+        val_dataset: what `validate` looks at, in order.
+        test_dataset: what `test` looks at, in order; None for the same as `validate`.
         predict_dataset: what `predict` makes seeds for, in order.
         predict_shard: `(i, n)`: `predict` sees only every n-th image from the i-th; None for all of them.
         mean, std: the normalisation of the pixels, to undo it for drawing.
@@ -37,6 +38,7 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.train_dataset: LabelledImages | None = None
         self.val_dataset: LabelledImages | None = None
+        self.test_dataset: LabelledImages | None = None
         self.predict_dataset: LabelledImages | None = None
         self.predict_shard: tuple[int, int] | None = None
 
@@ -60,8 +62,8 @@ class ImageDataModule(LightningDataModule):
         return self._loader(self._ready(self.val_dataset, "validation"))
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """The same as validation: these data sets publish no labels for a third split."""
-        return self.val_dataloader()
+        """Batches of the test set in order; of the validation set where there is no third split."""
+        return self._loader(self._ready(self.test_dataset or self.val_dataset, "test"))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Batches of the prediction set in order, or of its shard."""
@@ -94,4 +96,4 @@ def _part(dataset: LabelledImages, index: int, count: int) -> LabelledImages:
     positions = range(index, len(dataset), count)
     if not positions:
         raise ValueError(f"shard {index}/{count} of {len(dataset)} images is empty: use {len(dataset)} shards or fewer")
-    return ImageSubset(dataset, positions, dataset.transform, dataset.random)
+    return ImageSubset(dataset, positions, dataset.transform, dataset.random, dataset.masks)

@@ -1,6 +1,7 @@
 """A contact sheet of a data set: images with their masks and boxes drawn in, as on disk or as a network gets them."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -34,12 +35,14 @@ def sample_sheet(
     chosen = spread(len(dataset), rows * columns)
     lines = [chosen[start : start + columns] for start in range(0, len(chosen), columns)]
     captions = [" | ".join(_names(dataset, index) for index in line) for line in lines]
+    drawn = copy(dataset)
+    drawn.masks = True  # also where samples go without
     cells: list[list[Picture]] = []
     for line in lines:
         cells.append([])
         for index in line:
             if transformed and dataset.transform is not None:
-                sample = dataset[index]
+                sample = drawn[index]
                 found = sample.get("mask")
                 picture, mask = denormalise(sample["image"], mean, std), None if found is None else found.numpy()
                 boxes, labels = sample["boxes"].numpy(), sample["box_labels"].numpy()

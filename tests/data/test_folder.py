@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from hedgeseg.data import FolderDataModule
-from hedgeseg.data.folder import class_folders, csv_records
+from hedgeseg.data.class_folders import read_class_folders
+from hedgeseg.data.table_images import read_labelled_table
 
 
 def picture(path, value=100, size=(20, 30)):
@@ -23,17 +24,17 @@ def table(root, text):
     for i in range(4):
         picture(root / "images" / f"{i}.png")
     (root / "labels.csv").write_text(text)
-    return csv_records(root / "labels.csv", root / "images")
+    return read_labelled_table(root, "labels.csv")
 
 
 def test_class_folders(zoo):
-    classes, records = class_folders(zoo)
-    assert classes == ("ant", "cat")
-    assert [(record.id, record.labels) for record in records] == [
-        ("ant__a", (0,)),
-        ("ant__c", (0,)),
-        ("cat__a", (1,)),
-        ("cat__deep__b", (1,)),
+    found = read_class_folders(zoo)
+    assert found.names == ("ant", "cat")
+    assert [(entry.id, entry.names) for entry in found.entries] == [
+        ("ant__a", ("ant",)),
+        ("ant__c", ("ant",)),
+        ("cat__a", ("cat",)),
+        ("cat__deep__b", ("cat",)),
     ]
 
 
@@ -55,8 +56,8 @@ def test_train_and_val_folders_are_the_split(tmp_path):
     module.setup()
     assert module.train_dataset.ids == ["train__x__1", "train__y__1"]
     assert module.predict_dataset.ids == ["val__x__1", "val__y__2"]
-    (tmp_path / "val" / "z").mkdir()
-    with pytest.raises(ValueError, match=r"differ in their classes: \['z'\]"):
+    picture(tmp_path / "val" / "z" / "1.png")
+    with pytest.raises(ValueError, match=r"differ in their classes: no training image shows \['z'\]"):
         FolderDataModule(str(tmp_path)).setup()
 
 
@@ -73,13 +74,15 @@ def test_masks_of_class_folders(zoo):
 def test_masks_of_a_given_split(tmp_path):
     for part, value in (("train", 1), ("val", 255)):
         picture(tmp_path / part / "x" / "1.png")
+        picture(tmp_path / part / "y" / "1.png")
         path = tmp_path / "masks" / part / "x" / "1.png"
         path.parent.mkdir(parents=True)
         Image.fromarray(np.full((20, 30), value, np.uint8)).save(path)
-    module = FolderDataModule(str(tmp_path), image_size=16)
+    module = FolderDataModule(str(tmp_path), image_size=16, mask_values={1: "x", 255: "void"})
     module.setup()
-    assert module.train_dataset[0]["mask"].unique().tolist() == [1]
+    assert np.unique(module.train_dataset.mask(0)).tolist() == [1]
     assert module.val_dataset[0]["mask"].unique().tolist() == [255]
+    assert module.val_dataset.mask(1) is None
 
 
 def test_corrupt_files_of_one_name_are_counted_each(zoo):
@@ -92,15 +95,15 @@ def test_corrupt_files_of_one_name_are_counted_each(zoo):
 
 
 def test_table_of_class_names(tmp_path):
-    classes, records = table(tmp_path, "image,classes\n0.png,cat\n1.png,dog cat\n2.png,dog;ant\n")
-    assert classes == ("ant", "cat", "dog")
-    assert [record.labels for record in records] == [(1,), (1, 2), (0, 2)]
+    found = table(tmp_path, "image,classes\n0.png,cat\n1.png,dog;cat\n2.png,dog;polar bear\n")
+    assert found.names == ("cat", "dog", "polar bear")
+    assert [entry.names for entry in found.entries] == [("cat",), ("dog", "cat"), ("dog", "polar bear")]
 
 
 def test_multi_hot_table(tmp_path):
-    classes, records = table(tmp_path, "file,dog,cat\n0.png,0,1\n1.png,1,1\n2.png,0,0\n")
-    assert classes == ("dog", "cat")
-    assert [record.labels for record in records] == [(1,), (0, 1), ()]
+    found = table(tmp_path, "file,dog,cat\n0.png,0,1\n1.png,1,1\n2.png,0,0\n")
+    assert found.names == ("dog", "cat")
+    assert [entry.names for entry in found.entries] == [("cat",), ("dog", "cat"), ()]
 
 
 def test_module_over_a_table_with_masks(tmp_path):
@@ -133,7 +136,7 @@ def test_corrupt_files_are_named_skipped_and_counted(zoo):
         ("", "needs a header"),
         ("0.png,cat\n", "needs a header"),
         ("image,dog,cat\n0.png,1\n", "line 2: 2 cells, the header has 3"),
-        ("image,dog,cat\n0.png,1,0\n1.png,1,yes\n", "line 3: 'yes' is neither 0 nor 1"),
+        ("image,dog,cat\n0.png,1,0\n1.png,1,maybe\n", "line 3: 'maybe' is neither 0 nor 1"),
     ],
 )
 def test_broken_tables(tmp_path, text, message):
@@ -143,16 +146,15 @@ def test_broken_tables(tmp_path, text, message):
 
 def test_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere not found"):
-        class_folders(tmp_path / "nowhere")
+        read_class_folders(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="has no class folders"):
-        class_folders(tmp_path)
+        read_class_folders(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"labels\.csv not found"):
-        csv_records(tmp_path / "labels.csv", tmp_path)
+        read_labelled_table(tmp_path, "labels.csv")
 
 
 def test_several_classes_in_a_multiclass_table(tmp_path):
-    table(tmp_path, "image,classes\n0.png,cat\n1.png,dog cat\n")
-    module = FolderDataModule(str(tmp_path), csv="labels.csv", train_fraction=0, image_size=16)
-    module.setup()
-    with pytest.raises(ValueError, match="image '1' has 2 classes"):
-        module.val_dataset[1]
+    table(tmp_path, "image,classes\n0.png,cat\n1.png,dog cat\n2.png,dog\n")
+    with pytest.raises(ValueError, match=r"image '1' shows 2 classes; .*task='multilabel' takes any number"):
+        FolderDataModule(str(tmp_path), csv="labels.csv", task="multiclass").setup()
+    assert FolderDataModule(str(tmp_path), csv="labels.csv").task == "multilabel"

@@ -1,0 +1,132 @@
+"""Class folders, `<class>/**/<image>`: with folders of splits above them, beside folders of masks, or neither."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hedgeseg.data.entries import Entry, Listing, split_of
+from hedgeseg.data.listing import (
+    folders_in,
+    identifiers_of,
+    images_in,
+    is_image,
+    natural,
+    split_off_masks,
+    stem,
+)
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+MASK_FOLDERS = ("masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "segmentations")
+
+
+def read_class_folders(root: str | Path) -> Listing:
+    """Reads class folders: one class per image, classes in natural order.
+
+    | below `root`                                | read as                                                     |
+    |---------------------------------------------|-------------------------------------------------------------|
+    | `<class>/`                                  | classes; `masks/` in `root` or beside it                    |
+    | `train/<class>/`, `val/<class>/`, ...       | classes and splits (train, val, test and their usual names) |
+    | `images/<class>/` and, maybe, `masks/`      | the same below `images`                                     |
+
+    Raises:
+        FileNotFoundError: `root` is missing.
+        ValueError: there are no class folders.
+    """
+    top = Path(root)
+    base, inner = top, folders_in(top)
+    pictures = [folder for folder in inner if folder.name.lower() in IMAGE_FOLDERS]
+    if len(pictures) == 1 and folders_in(pictures[0]) and not _images_directly(pictures[0]):
+        base, inner = pictures[0], folders_in(pictures[0])
+    masks = _mask_folder(top, base, [folder.name for folder in inner])
+    inner = [folder for folder in inner if folder != masks]
+    splits = _split_folders(inner)
+    notes = []
+    if splits:
+        unused = [folder.name for folder in inner if folder not in splits]
+        if unused:
+            notes.append(f"not in a folder of a split, left out: {', '.join(unused)}")
+        entries, beside, names = [], [], []
+        for folder, split in splits.items():
+            below = _classes(folder, _pictures_of(folder))
+            entries += [replace(entry, split=split) for entry in below[0]]
+            beside += below[1]
+            names += below[2]
+    else:
+        entries, beside, names = _classes(base, inner)
+        loose = _images_directly(base)
+        if loose and entries:
+            notes.append(f"{len(loose)} images outside the class folders left out, such as {loose[0]}")
+    if not entries:
+        raise ValueError(
+            f"{root} has no class folders: expected {root}/<class>/<image>, or give a csv file{_hint(top)}"
+        )
+    if splits:
+        entries = _with_ids(entries, base)
+    classes = tuple(sorted(set(names), key=natural))
+    return Listing(str(root), classes, entries, single=True, masks=masks, beside=beside, notes=notes)
+
+
+def _classes(base: Path, folders: Sequence[Path]) -> tuple[list[Entry], list[tuple[str, Path]], list[str]]:
+    """Entries, masks beside images, and names of the class folders that hold images."""
+    entries: list[Entry] = []
+    beside: list[tuple[str, Path]] = []
+    names = []
+    for folder in folders:
+        images, masks = split_off_masks(images_in(folder))
+        start = folder.relative_to(base).as_posix()
+        if images:
+            names.append(folder.name)
+        identifiers = identifiers_of(f"{start}/{name}" for name in images)
+        entries += [
+            Entry(identifier, folder / name, (folder.name,), f"{start}/{stem(name)}")
+            for identifier, name in zip(identifiers, images, strict=True)
+        ]
+        beside += [(f"{start}/{name}", folder / name) for name in masks]
+    return entries, beside, names
+
+
+def _with_ids(entries: Sequence[Entry], base: Path) -> list[Entry]:
+    """Entries of splits, named from the folder above the splits."""
+    files = [entry.image.relative_to(base).as_posix() for entry in entries]
+    return [
+        replace(entry, id=identifier, relative=stem(file))
+        for entry, identifier, file in zip(entries, identifiers_of(files), files, strict=True)
+    ]
+
+
+def _split_folders(inner: Sequence[Path]) -> dict[Path, str]:
+    """Folders that are splits: named so, with folders of images and no image directly in them."""
+    named = {folder: split for folder in inner if (split := split_of(folder.name))}
+    found = {folder: split for folder, split in named.items() if _pictures_of(folder) and not _images_directly(folder)}
+    alone = len(found) == len(inner)
+    return found if alone or len(set(found.values())) > 1 else {}
+
+
+def _pictures_of(split: Path) -> list[Path]:
+    """Class folders of a split, which may lie in `images`."""
+    inner = folders_in(split)
+    pictures = [folder for folder in inner if folder.name.lower() in IMAGE_FOLDERS]
+    return folders_in(pictures[0]) if len(pictures) == 1 and folders_in(pictures[0]) else inner
+
+
+def _mask_folder(root: Path, base: Path, names: Sequence[str]) -> Path | None:
+    """The folder of masks in or beside `root`: called so, and divided as the images are."""
+    candidates = [folder for folder in folders_in(root) if folder.name.lower() in MASK_FOLDERS]
+    candidates += [root.parent / name for name in MASK_FOLDERS if (root.parent / name).is_dir()]
+    wanted = {name for name in names if name.lower() not in MASK_FOLDERS}
+    for split in names:
+        if split_of(split) and (base / split).is_dir():
+            wanted |= {folder.name for folder in folders_in(base / split)}
+    return next(
+        (folder for folder in candidates if wanted & {inner.name for inner in folders_in(folder)} and folder != root),
+        None,
+    )
+
+
+def _images_directly(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if is_image(path.name) and path.is_file())
+
+
+def _hint(root: Path) -> str:
+    tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+    return f" (there is {', '.join(tables)})" if tables else ""

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from hedgeseg.data import FolderDataModule
+from hedgeseg.data.class_folders import read_class_folders
+
+
+def pictures(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(path)
+    return root
+
+
+def two(folder):
+    return [f"{folder}/{name}/{i}.png" for name in ("cat", "dog") for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("folders", "sizes"),
+    [
+        (("train", "valid"), (4, 4, 4)),
+        (("train", "val"), (4, 4, 4)),
+        (("Training", "Validation"), (4, 4, 4)),
+        (("train", "test"), (4, 4, 4)),
+        (("train", "testing"), (4, 4, 4)),
+        (("train", "valid", "test"), (4, 4, 4)),
+        (("train", "dev", "validation"), (4, 8, 8)),
+        (("images/train", "images/val"), (4, 4, 4)),
+        (("train/images", "val/images"), (4, 4, 4)),
+        (("train",), (2, 2, 2)),
+        (("val", "test"), (0, 4, 4)),
+    ],
+)
+def test_folders_of_splits_are_splits_and_no_classes(tmp_path, folders, sizes):
+    pictures(tmp_path, *(name for folder in folders for name in two(folder)))
+    module = FolderDataModule(str(tmp_path), train_fraction=0.5)
+    module.setup()
+    assert module.classes == ("cat", "dog")
+    found = (module.train_dataset, module.val_dataset, module.test_dataset)
+    assert tuple(0 if data is None else len(data) for data in found) == sizes
+    assert len(module.predict_dataset) == 4 * len(folders)
+
+
+def test_a_class_may_be_called_as_a_split(tmp_path):
+    pictures(tmp_path, "bus/a.png", "train/a.png", "train/b.png", "car/deep/a.png")
+    assert read_class_folders(tmp_path).names == ("bus", "car", "train")
+
+
+def test_numbers_are_sorted_as_numbers(tmp_path):
+    pictures(tmp_path, *(f"{i}/a.png" for i in (10, 2, 0, 1)))
+    assert read_class_folders(tmp_path).names == ("0", "1", "2", "10")
+
+
+def test_what_systems_and_editors_leave_is_no_data(tmp_path):
+    pictures(tmp_path, "cat/a.PNG", "dog/b.JPG", "__MACOSX/cat/._a.png", ".ipynb_checkpoints/a.png", "cat/.hidden.png",
+             "dog/.ipynb_checkpoints/b-checkpoint.png", "dog~/a.png", "@eaDir/a.png")  # fmt: skip
+    for name in (".DS_Store", "cat/.DS_Store", "dog/Thumbs.db", "desktop.ini", "cat/a.png~", "cat/~$a.png"):
+        (tmp_path / name).write_bytes(b"dropping")
+    (tmp_path / "empty").mkdir()
+    found = read_class_folders(tmp_path)
+    assert found.names == ("cat", "dog")
+    assert [entry.id for entry in found.entries] == ["cat__a", "dog__b"]
+
+
+def test_images_and_masks_below_one_root(tmp_path):
+    pictures(tmp_path, "images/cat/a.png", "images/dog/b.png", "masks/cat/a.png", "masks/dog/b.png")
+    found = read_class_folders(tmp_path)
+    assert found.names == ("cat", "dog")
+    assert found.masks == tmp_path / "masks"
+    assert read_class_folders(tmp_path / "images").masks == tmp_path / "masks"
+
+
+def test_masks_among_class_folders_are_no_class_unless_nothing_is_like_them(tmp_path):
+    pictures(tmp_path / "a", "cat/a.png", "dog/b.png", "masks/cat/a.png")
+    assert read_class_folders(tmp_path / "a").names == ("cat", "dog")
+    pictures(tmp_path / "b", "mask/a.png", "face/b.png")
+    assert read_class_folders(tmp_path / "b").names == ("face", "mask")
+
+
+def test_masks_beside_their_images_are_no_images(tmp_path):
+    pictures(tmp_path, "ill/a (1).png", "ill/a (1)_mask.png", "ill/a (1)_mask_1.png", "ill/face_mask.png", "ox/b.png")
+    found = read_class_folders(tmp_path)
+    assert [entry.id for entry in found.entries] == ["ill__a (1)", "ill__face_mask", "ox__b"]
+    assert [name for name, _ in found.beside] == ["ill/a (1)_mask.png", "ill/a (1)_mask_1.png"]
+
+
+def test_two_files_of_one_name_are_two_images(tmp_path):
+    pictures(tmp_path, "cat/a.png", "cat/a.jpg", "dog/b.png")
+    assert [entry.id for entry in read_class_folders(tmp_path).entries] == ["cat__a_jpg", "cat__a_png", "dog__b"]
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    pictures(tmp_path / "a", "cat/a.png", "dog/b.png", "loose.png")
+    assert read_class_folders(tmp_path / "a").notes == [
+        "1 images outside the class folders left out, such as loose.png"
+    ]
+    pictures(tmp_path / "b", *two("train"), *two("val"), "spare/a.png")
+    assert read_class_folders(tmp_path / "b").notes == ["not in a folder of a split, left out: spare"]
+
+
+def test_a_folder_without_classes_names_the_tables_in_it(tmp_path):
+    pictures(tmp_path, "a.png")
+    (tmp_path / "labels.csv").write_text("image,label\na.png,cat\n")
+    with pytest.raises(ValueError, match=r"no class folders.*there is labels\.csv"):
+        read_class_folders(tmp_path)
