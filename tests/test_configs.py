@@ -34,7 +34,7 @@ def test_config_is_parsed_and_instantiated(config, tmp_path, monkeypatch):
     assert cli.model.num_classes >= 2
     assert cli.datamodule.batch_size >= 1
     assert any(isinstance(callback, HedgeCallback) for callback in cli.trainer.callbacks)
-    task = getattr(cli.datamodule, "task", "multiclass" if config.stem in MULTICLASS else "multilabel")
+    task = cli.datamodule.hparams.get("task") or ("multiclass" if config.stem in MULTICLASS else "multilabel")
     assert cli.model.task == task
 
 

@@ -35,7 +35,7 @@ def test_counts_and_sheets_of_a_configuration(zoo, tmp_path, capsys):
     options = ["--data.root", str(zoo), "--data.train_fraction=0.4", "--data.num_workers", "0"]
     assert main(["describe", "--config", str(CONFIGS / "folder.yaml"), "--out", str(tmp_path / "out"), *options]) == 0
     out = capsys.readouterr().out
-    assert "FolderDataModule, train: 1 images, 2 classes" in out
+    assert "FolderDataModule, train: 2 images, 2 classes" in out
     assert "FolderDataModule, predict: 3 images, 2 classes" in out
     assert "masks: 3 of 3 images; 0.0% of their pixels void" in out
     for split in ("train", "val", "predict"):

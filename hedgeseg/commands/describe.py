@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     module = data_module(arguments.config, arguments.data, arguments.rest)
     module.prepare_data()
-    module.setup()
+    module.setup("validate")  # to look, no need that something can be learnt
     datasets = {split: getattr(module, f"{split}_dataset", None) for split in arguments.split or SPLITS}
     missing = [split for split, dataset in datasets.items() if dataset is None]
     if arguments.split and missing:

@@ -154,8 +154,8 @@ class FolderDataModule(ImageDataModule):
         sides = self._sides(whole, [entries[name] for name in whole.ids])
         learnt, rest, tested = sides["train"], sides["val"], sides["test"]
         if learnt and stage in (None, "fit"):
-            given = [[whole.labels(i) for i in indices] for indices in (learnt, [*rest, *tested])]
-            check_teachable(found.classes, *given, str(self.root))
+            others = [whole.labels(i) for i in (*rest, *tested)]
+            check_teachable(found.classes, [whole.labels(i) for i in learnt], others, str(self.root))
         if learnt:
             self.train_dataset = ImageSubset(whole, learnt, train_transform(self.image_size), random=True, masks=False)
         self.val_dataset = ImageSubset(whole, rest or tested, still)

@@ -70,6 +70,9 @@ def stratified_split(
             total[chosen] -= 1
             for other in kinds[unit]:
                 wanted[other][chosen] -= 1
+    size = round(train_fraction * len(units))
+    if len(set(side.values())) == 1 and 0 < size < len(units):  # no class has two units: any draw is as good
+        side = {unit: int(i >= size) for i, unit in enumerate(order)}
     sides = [sorted(i for unit, s in side.items() if s == chosen for i in units[unit]) for chosen in (0, 1)]
     if not all(sides):
         raise ValueError(

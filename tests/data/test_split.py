@@ -32,6 +32,13 @@ def test_groups_stay_together():
         stratified_split([(0,), (1,), ()], 0.8, 0, ["p"] * 3)
 
 
+def test_classes_of_one_image_each_are_drawn():
+    train, val = stratified_split([(i,) for i in range(5)], 0.6, 0)
+    assert (len(train), len(val)) == (3, 2)
+    with pytest.raises(ValueError, match="leaves no image to learn from or to validate on"):
+        stratified_split([(0,), (1,)], 0.9, 0)
+
+
 def test_nothing_to_learn_from():
     assert stratified_split(LABELS, 0, 0) == ([], list(range(len(LABELS))))
 
