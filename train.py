@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -56,10 +57,11 @@ class CommandLine(LightningCLI):
         parser.add_argument("--shard", type=str | None, default=None, help="predict: only part i of n, as in 0/4")
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what would be ignored."""
+        """Refuse what would be ignored; give the model the classes and the task of the data, where it names none."""
         command = self.config.subcommand
         if command != "predict" and self.config[command].shard is not None:
             raise ValueError(f"--shard is an option of predict, not of {command}")
+        take_from_data(self.config[command])
 
     def before_predict(self) -> None:
         """Leave the other shards' images to them."""
@@ -76,6 +78,31 @@ class CommandLine(LightningCLI):
     def after_predict(self) -> None:
         """Score what the SeedWriters of the configuration wrote."""
         score_seed_folders(self.trainer, self.datamodule)
+
+
+def take_from_data(config: Namespace) -> None:
+    """Fill what is null of the model's `num_classes` (with `classes`, their names) and `task` from the data module.
+
+    Args:
+        config: Of a subcommand; changed in place.
+    """
+    given = config.model.get("init_args") if config.get("model") else None
+    if not given or not config.get("data"):
+        return
+    unnamed = "num_classes" in given and given.num_classes is None and given.get("classes") is None
+    if not unnamed and not ("task" in given and given.task is None):
+        return
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    # jsonargparse 4.49 gave it another name
+    instantiate = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
+    data = instantiate(Namespace(data=config.data.clone())).data
+    if unnamed:
+        given.num_classes = getattr(data, "num_classes", None)
+        if "classes" in given and given.num_classes is not None:
+            given.classes = list(data.classes)
+    if "task" in given and given.task is None:
+        given.task = getattr(data, "task", None)
 
 
 def score_seed_folders(trainer: Trainer, datamodule: Any) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from lightning.pytorch import LightningDataModule
-from lightning.pytorch.cli import LightningCLI
 from miniatures import (
     write_coco,
     write_coco_folder,
@@ -21,7 +19,6 @@ from miniatures import (
 from PIL import Image
 
 from hedgeseg.callbacks import HedgeCallback
-from hedgeseg.models import Classifier
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
@@ -79,23 +76,21 @@ def test_no_configuration_is_forgotten():
 @pytest.mark.parametrize("name", JOBS)
 def test_configuration_runs_on_a_miniature(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.setattr("sys.argv", ["train.py"])
     job, write = JOBS[name]
     (tmp_path / "data").mkdir()
     if name == "imagenet_segmentation":
         pytest.importorskip("h5py")
-    cli = LightningCLI(
-        Classifier,
-        LightningDataModule,
-        subclass_mode_data=True,
-        run=False,
-        save_config_callback=None,
-        args=["--config", str(ROOT / "configs" / f"{name}.yaml"), *SMALL, *write(tmp_path / "data")],
-    )
+    import train
+
+    options = [*SMALL, *write(tmp_path / "data")]
+    cli = train.CommandLine([job, "--config", str(ROOT / "configs" / f"{name}.yaml"), *options])
     assert cli.model.num_classes == cli.datamodule.num_classes
-    getattr(cli.trainer, job)(cli.model, datamodule=cli.datamodule)
+    assert cli.model.classes == tuple(cli.datamodule.classes)
     metric = "val/map" if cli.model.task == "multilabel" else "val/accuracy"
     assert 0 <= float(cli.trainer.callback_metrics[metric]) <= 1
+    assert cli.trainer.callback_metrics["val/score"] == cli.trainer.callback_metrics[metric]
     (callback,) = [c for c in cli.trainer.callbacks if isinstance(c, HedgeCallback)]
     assert f"{callback.prefix}/positive_ratio" in cli.trainer.callback_metrics
 

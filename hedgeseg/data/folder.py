@@ -1,5 +1,6 @@
 """Anyone's own pictures: class folders, or a folder of images with a CSV; masks if there are any."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,8 @@ class FolderDataModule(ImageDataModule):
         if self.val_dataset is not None:
             return
         found = self._found
+        for note in found.listing.notes:
+            warnings.warn(f"{found.listing.source}: {note}", stacklevel=2)
         still = eval_transform(self.image_size)
         entries = {entry.id: entry for entry in found.listing.entries}
         records = [

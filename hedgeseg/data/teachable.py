@@ -9,8 +9,8 @@ def check_teachable(
 ) -> None:
     """Looks at the labels of the training images.
 
-    A class that every image has is refused: the network would say so of any picture, whatever it sees. A class that no
-    image has is told.
+    A class that every image has is refused: the network would say so of any picture, whatever it sees. A class that all
+    or none of the training images have is told.
 
     Args:
         classes: names.
@@ -19,14 +19,15 @@ def check_teachable(
         source: what messages call the data.
 
     Raises:
-        ValueError: a class is in every training image, no class is in any, or a class is in the other images alone.
+        ValueError: a class is in every image, no class is in any, or a class is in the other images alone.
     """
     counts, elsewhere = _counts(labels, len(classes)), _counts(others, len(classes))
-    constant = [name for name, count in zip(classes, counts, strict=True) if count == len(labels)]
+    everywhere = [name for name, count in zip(classes, counts, strict=True) if count == len(labels)]
+    constant = [name for name in everywhere if elsewhere[classes.index(name)] == len(others)]
     if constant:
         raise ValueError(
-            f"{source}: all {len(labels)} training images show {constant[0]!r}, so nothing could be learnt of it: any "
-            "network that always says yes is right. Add images without it (a class folder of them, named with "
+            f"{source}: all {len(labels) + len(others)} images show {constant[0]!r}, so nothing could be learnt of it: "
+            "any network that always says yes is right. Add images without it (a class folder of them, named with "
             "background; rows without a label), or leave the class out. To explain a network as it is, without "
             "training, give train_fraction 0"
         )
@@ -41,6 +42,12 @@ def check_teachable(
         raise ValueError(
             f"{source}: the images to learn from and to validate on differ in their classes: no training image shows "
             f"{strange}. Are names misspelt? split 'random' draws another split from all images"
+        )
+    if everywhere:
+        warnings.warn(
+            f"{source}: all {len(labels)} training images show {', '.join(everywhere)}, of which nothing can be learnt "
+            "so; another seed draws another split",
+            stacklevel=3,
         )
     if missing:
         warnings.warn(f"{source}: no training image shows {', '.join(missing)}", stacklevel=3)

@@ -1,7 +1,7 @@
 """The classifier that is trained, watched and explained."""
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,7 +14,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from hedgeseg.data.batch import Batch
 from hedgeseg.data.voc_classes import VOC_CLASSES
-from hedgeseg.models.architectures import build_network, head_name
+from hedgeseg.models.architectures import build_network, head_name, replace_head
+from hedgeseg.models.class_names import check_same, names_in, names_of_weights
 from hedgeseg.models.freezing import batch_norms, frozen_modules, has_folded_norms
 from hedgeseg.models.fully_convolutional import FullyConvolutional, Pooling
 from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
@@ -28,17 +29,21 @@ class Classifier(LightningModule):
     """An image classifier with its loss, metric and schedule; `forward` gives logits.
 
     Logs `train/loss`, `val/loss` and `val/map` (multi-label: mean average precision over the classes that occur) or
-    `val/accuracy` (multi-class), the same under `test/`. Averaged weights (EMA) come with Lightning's own callback,
-    `lightning.pytorch.callbacks.EMAWeightAveraging`.
+    `val/accuracy` (multi-class), either also as `val/score`; the same under `test/`. Averaged weights (EMA)
+    come with Lightning's own callback, `lightning.pytorch.callbacks.EMAWeightAveraging`.
+
+    Names of the classes are kept with the hyperparameters, so that a checkpoint is refused by data of other classes.
 
     Args:
-        num_classes: number of classes, background not counted.
+        num_classes: number of classes, background not counted; None for as many as `classes` names. `train.py` takes
+            number, names and task from the data.
         arch: name of a torchvision classification architecture, "timm/<name>", or "small_cnn".
         weights: torchvision's name of the weights, or the path of a state dict or checkpoint; None starts at random.
-        task: "multilabel" for multi-hot labels, "multiclass" for one class index per image.
+        task: "multilabel" (as without it) for multi-hot labels, "multiclass" for one class index per image.
         groups: JSON file `{class: [ImageNet indices]}`: the network keeps its 1000 ImageNet logits and gives the
             classes' logits as their log-sum-exp; a class without indices is never predicted.
-        classes: names of the classes in their order, needed with `groups` unless they are VOC's.
+        classes: names of the classes in their order, needed with `groups` unless they are VOC's; None takes those of
+            the data.
         fully_convolutional: for VGG and AlexNet: their fully connected layers slide over images of any size, and the
             logits of the positions are pooled by "mean", "sum" or "logsumexp"; None squeezes larger feature maps to the
             size these layers were made for, as torchvision does.
@@ -59,10 +64,10 @@ class Classifier(LightningModule):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: int | None = None,
         arch: str = "small_cnn",
         weights: str | None = None,
-        task: Literal["multilabel", "multiclass"] = "multilabel",
+        task: Literal["multilabel", "multiclass"] | None = None,
         groups: str | None = None,
         classes: list[str] | None = None,
         fully_convolutional: Pooling | None = None,
@@ -74,14 +79,23 @@ class Classifier(LightningModule):
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
+        if num_classes is None:
+            if not classes:
+                raise ValueError(
+                    "how many classes? Give num_classes or classes, or let train.py take them from the data"
+                )
+            num_classes = len(classes)
         if classes is not None and len(classes) != num_classes:
-            raise ValueError(f"{len(classes)} class names for num_classes={num_classes}")
+            raise ValueError(f"{len(classes)} class names for num_classes={num_classes}: {classes}")
+        task = "multilabel" if task is None else task
         if task not in ("multilabel", "multiclass"):
             raise ValueError(f"task must be 'multilabel' or 'multiclass', got {task!r}")
         if loss not in MULTILABEL_LOSSES:
             raise ValueError(f"loss must be one of {sorted(MULTILABEL_LOSSES)}, got {loss!r}")
         self.save_hyperparameters()
         self.num_classes = num_classes
+        self.classes = tuple(classes or ())
+        self._learnt_classes = () if groups else names_of_weights(weights)
         self.task = task
         self.lr = lr
         self.head_lr_factor = head_lr_factor
@@ -108,14 +122,49 @@ class Classifier(LightningModule):
         return self
 
     def setup(self, stage: str) -> None:
-        """Refuses data with another number of classes, where the data module tells it.
+        """Compares classes and task with those of the data module, as far as it tells them, and takes its names.
 
         Raises:
-            ValueError: it does, and they differ.
+            ValueError: they differ; the message holds both.
         """
-        found = getattr(getattr(self.trainer, "datamodule", None), "num_classes", self.num_classes)
+        data = getattr(self.trainer, "datamodule", None)
+        names = _names(data)
+        found = getattr(data, "num_classes", self.num_classes)
         if found != self.num_classes:
-            raise ValueError(f"the data have {found} classes, the classifier has num_classes={self.num_classes}")
+            raise ValueError(
+                f"the data have {found} classes, the classifier has num_classes={self.num_classes}: "
+                f"{list(names)} in the data, {list(self.classes) or 'no names'} in the classifier"
+            )
+        check_same(self.classes, names, "the data are", "the classifier is")
+        if names and not self.classes:
+            self.classes = names
+            self.hparams["classes"] = list(names)
+        if stage == "fit":
+            self._renew_head()
+        else:
+            check_same(self.classes, self._learnt_classes, "the weights are", "the data are")
+        task = getattr(data, "task", None)
+        if task is not None and task != self.task:
+            raise ValueError(f"the data are {task}, the classifier's task is {self.task!r}: give task {task!r}")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of other classes.
+
+        Raises:
+            ValueError: its classes have other names, or another order.
+        """
+        check_same(self.classes, names_in(checkpoint), "the checkpoint is", "the classifier is")
+
+    def _renew_head(self) -> None:
+        """An untrained last layer where the weights' own was learnt on as many classes of other names."""
+        if self._learnt_classes and self.classes and self._learnt_classes != self.classes:
+            if len(self._learnt_classes) == self.num_classes:
+                replace_head(self.network, self.num_classes)
+            rank_zero_warn(
+                f"the weights are of the classes {list(self._learnt_classes)}, the data of {list(self.classes)}: the "
+                "last layer starts untrained"
+            )
+            self._learnt_classes = ()
 
     def on_fit_start(self) -> None:
         """Warns of weights that training would destroy."""
@@ -167,6 +216,8 @@ class Classifier(LightningModule):
         metric.update(logits.float(), label.long())
         name = "map" if self.task == "multilabel" else "accuracy"
         self.log(f"{stage}/{name}", metric, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        # under one name for both tasks: what a configuration chooses checkpoints by, whatever its data are
+        self.log(f"{stage}/score", metric, on_step=False, on_epoch=True, batch_size=size)
 
     def _loss(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         expected = logits.shape if self.task == "multilabel" else logits.shape[:1]
@@ -183,6 +234,12 @@ class Classifier(LightningModule):
         if self.task == "multilabel":
             return MeanAveragePrecision(self.num_classes)
         return MulticlassAccuracy(self.num_classes, average="micro")
+
+
+def _names(data: Any) -> tuple[str, ...]:
+    """Class names of a data module, if it has them."""
+    names = getattr(data, "classes", None)
+    return tuple(names) if isinstance(names, Sequence) and all(isinstance(name, str) for name in names) else ()
 
 
 def _network(

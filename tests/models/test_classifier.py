@@ -30,8 +30,8 @@ def test_fit_validate_test_and_predict():
     model, data, runner = Classifier(6), shapes(), trainer(max_epochs=1)
     runner.fit(model, data)
     assert {"train/loss", "val/loss", "val/map"} <= set(runner.callback_metrics)
-    assert set(runner.validate(model, data, verbose=False)[0]) == {"val/loss", "val/map"}
-    assert set(runner.test(model, data, verbose=False)[0]) == {"test/loss", "test/map"}
+    assert set(runner.validate(model, data, verbose=False)[0]) == {"val/loss", "val/map", "val/score"}
+    assert set(runner.test(model, data, verbose=False)[0]) == {"test/loss", "test/map", "test/score"}
     logits = runner.predict(model, data)
     assert [tuple(part.shape) for part in logits] == [(4, 6), (2, 6)]
 
@@ -91,6 +91,60 @@ def test_labels_of_another_width_or_task():
 def test_data_of_another_number_of_classes():
     with pytest.raises(ValueError, match="the data have 6 classes, the classifier has num_classes=5"):
         trainer(max_epochs=1).fit(Classifier(5), shapes())
+
+
+def named(tmp_path, *names):
+    for name in names:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        for i in range(4):
+            Image.new("RGB", (30, 20), (40 * i, 90, 10)).save(tmp_path / name / f"{i}.png")
+    return FolderDataModule(str(tmp_path), image_size=32, batch_size=2, background=[])
+
+
+def test_names_and_task_are_compared_and_both_are_shown(tmp_path):
+    data = named(tmp_path, "cat", "dog")
+    with pytest.raises(
+        ValueError, match=r"have 2 classes, .*num_classes=3: \['cat', 'dog'\] in the data, \['a', 'b', 'c'\]"
+    ):
+        trainer(max_epochs=1).fit(Classifier(classes=["a", "b", "c"], task="multiclass"), data)
+    with pytest.raises(ValueError, match=r"\['cat', 'dog'\], .* \['dog', 'cat'\]"):
+        trainer(max_epochs=1).fit(Classifier(classes=["dog", "cat"], task="multiclass"), data)
+    with pytest.raises(ValueError, match="the data are multiclass, the classifier's task is 'multilabel'"):
+        trainer(max_epochs=1).fit(Classifier(2), data)
+    with pytest.raises(ValueError, match="how many classes"):
+        Classifier()
+
+
+def test_a_checkpoint_keeps_its_names_and_is_refused_by_data_of_others(tmp_path):
+    path = str(tmp_path / "pets.ckpt")
+    runner = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    runner.fit(Classifier(2, task="multiclass"), named(tmp_path / "pets", "cat", "dog"))
+    runner.save_checkpoint(path)
+    again = Classifier.load_from_checkpoint(path, weights_only=True)
+    assert again.classes == ("cat", "dog")
+    others = named(tmp_path / "vehicles", "bus", "car")
+    both = r"\['cat', 'dog'\].*\['bus', 'car'\]|\['bus', 'car'\].*\['cat', 'dog'\]"
+    with pytest.raises(ValueError, match=both):
+        trainer().predict(again, others)
+    with pytest.raises(ValueError, match=both):
+        trainer().predict(Classifier(2, task="multiclass", weights=path), others)
+    with pytest.raises(ValueError, match=both):
+        trainer().predict(Classifier(2, task="multiclass"), others, ckpt_path=path)
+    trainer().predict(Classifier(2, task="multiclass", weights=path), named(tmp_path / "pets"))
+
+
+def test_learning_other_classes_from_a_checkpoint_starts_with_a_new_head(tmp_path):
+    path = str(tmp_path / "pets.ckpt")
+    runner = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    runner.fit(Classifier(2, task="multiclass"), named(tmp_path / "pets", "cat", "dog"))
+    runner.save_checkpoint(path)
+    model = Classifier(2, task="multiclass", weights=path, lr=0)
+    before = model.network.classifier.weight.detach().clone()
+    with pytest.warns(
+        UserWarning, match=r"\['cat', 'dog'\], the data of \['bus', 'car'\]: the last layer starts untrained"
+    ):
+        trainer(max_epochs=1, limit_val_batches=0).fit(model, named(tmp_path / "vehicles", "bus", "car"))
+    assert not torch.equal(before, model.network.classifier.weight)
 
 
 def test_groups_wrap_an_imagenet_network(tmp_path):
