@@ -4,13 +4,14 @@
 |----------------------------------|------------------------------------------------------------------------------|
 | dict, dataclass, named tuple     | fields by name: `image`, `label`, `mask`, `boxes`, `box_labels`, `id`, or the |
 |                                  | usual synonyms of these                                                      |
-| `(images, labels or masks, ...)` | by position and rank: of rank 3 it is a mask                                 |
+| `(images, labels or masks, ...)` | by position and rank: of rank 3 or 4 it is a mask                            |
 | `images`                         | unlabelled                                                                   |
 | anything else                    | through `batch_adapter`, which returns one of the above                      |
 
 Labels may be class indices `(B,)` or `(B, 1)`, multi-hot or soft `(B, K)`, binary floats `(B,)`, or a list of index
 lists. Masks hold 0 for background, class index + 1, and 255 for pixels that do not count; a batch with masks of more
-classes gives another id for these as `void`, a number or one per image. A mask of nothing but void is none.
+classes gives another id for these as `void`, a number or one per image. A mask of nothing but void is none. Their
+layouts are those of `mask_layouts`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from hedgeseg.callbacks.mask_layouts import looks_like_masks, read_mask
 
 VOID = 255
 
@@ -90,7 +93,13 @@ class Example:
 
 
 def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> list[Example]:
-    """Read a batch of any known layout.
+    """Read a batch of any known layout; see `Batch`."""
+    opened = Batch(batch, place, adapter)
+    return [opened.example(i) for i in range(len(opened))]
+
+
+class Batch:
+    """A batch whose labels are read at once and whose images only when they are asked for.
 
     Every tensor is copied to the CPU in normal mode: one born in inference mode would poison a later backward pass.
 
@@ -99,43 +108,97 @@ def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> l
         place: where the batch is, for the keys of images without an id.
         adapter: turns a batch of another layout into one of the known ones.
 
+    Attributes:
+        keys: of the images.
+        labels: indices of the classes of each image; None where the batch has no labels.
+        exclusive: whether an image has exactly one class.
+
     Raises:
-        ValueError: no image, or label, mask or boxes that do not fit the images; says what was found instead.
+        ValueError: no image, or labels or boxes that do not fit the images; says what was found instead. A mask that
+            does not fit raises MaskError when it is read.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        parts = _parts(adapter(batch) if adapter is not None else batch)
-        images = parts["image"]
-        if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-            raise ValueError(
-                f"the batch's image is {_described(images)}, expected float (B, C, H, W); give batch_adapter="
+
+    def __init__(self, batch: Any, place: str, adapter: BatchAdapter | None = None) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            parts = _parts(adapter(batch) if adapter is not None else batch)
+            images = parts["image"]
+            if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+                raise ValueError(
+                    f"the batch's image is {_described(images)}, expected float (B, C, H, W); give batch_adapter="
+                )
+            self._images, self._masks = images, parts["mask"]
+            count = len(images)
+            self._voids = _voids(parts["void"], count)
+            ids = None if parts["id"] is None else [_name(i) for i in parts["id"]]
+            if ids is not None and len(ids) != count:
+                raise ValueError(f"the batch has {count} images and {len(ids)} ids")
+            self._named = ids is not None
+            self.keys = [f"{place}:{i}" for i in range(count)] if ids is None else ids
+            self._classes = _columns(parts["label"])
+            self.labels: list[tuple[int, ...] | None]
+            if parts["label"] is None and self._masks is not None:
+                self.labels, self.exclusive = [self._shown(i) for i in range(count)], False
+            else:
+                self.labels, self.exclusive = _labels(parts["label"], count)
+            sizes = None if parts["size"] is None else torch.as_tensor(parts["size"]).reshape(count, 2).tolist()
+            self._sizes = [None] * count if sizes is None else [(int(h), int(w)) for h, w in sizes]
+            indices = None if parts["index"] is None else torch.as_tensor(parts["index"]).reshape(count).tolist()
+            self._indices = [None] * count if indices is None else [int(i) for i in indices]
+            self._boxes = _listed(parts["boxes"], "boxes", count)
+            self._box_labels = _listed(parts["box_labels"], "box_labels", count)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def located(self) -> bool:
+        """Whether the batch says where its objects are."""
+        return self._masks is not None or any(boxes is not None for boxes in self._boxes)
+
+    def mask(self, index: int) -> Tensor | None:
+        """The mask of an image, int64 `(H, W)`; None if the batch has none, or nothing but void.
+
+        Raises:
+            MaskError: it cannot be read.
+        """
+        if self._masks is None:
+            return None
+        size = (int(self._images.shape[-2]), int(self._images.shape[-1]))
+        with torch.inference_mode(False), torch.no_grad():
+            mask = read_mask(self._masks, index, len(self), size, self._classes)
+        return None if bool((mask == self._voids[index]).all()) else mask
+
+    def example(self, index: int, masked: bool = True) -> Example:
+        """One image with all that is known about it.
+
+        Args:
+            index: of the image in the batch.
+            masked: False leaves its mask out.
+
+        Raises:
+            MaskError: the mask cannot be read.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            return Example(
+                key=self.keys[index],
+                image=_copy(self._images[index]),
+                labels=self.labels[index],
+                exclusive=self.exclusive,
+                mask=self.mask(index) if masked else None,
+                boxes=self._boxes[index],
+                box_labels=self._box_labels[index],
+                size=self._sizes[index],
+                index=self._indices[index],
+                named=self._named,
+                void=self._voids[index],
             )
-        images = _copy(images)
-        count, size = len(images), tuple(images.shape[-2:])
-        masks = None if parts["mask"] is None else _masks(parts["mask"], count, size)
-        voids = _voids(parts["void"], count)
-        labels, exclusive = _labels(parts["label"], masks, voids, count)
-        ids = None if parts["id"] is None else [_name(i) for i in parts["id"]]
-        sizes = None if parts["size"] is None else torch.as_tensor(parts["size"]).reshape(count, 2).tolist()
-        indices = None if parts["index"] is None else torch.as_tensor(parts["index"]).reshape(count).tolist()
-        boxes, box_labels = _listed(parts["boxes"], "boxes", count), _listed(parts["box_labels"], "box_labels", count)
-        if ids is not None and len(ids) != count:
-            raise ValueError(f"the batch has {count} images and {len(ids)} ids")
-    return [
-        Example(
-            key=f"{place}:{i}" if ids is None else ids[i],
-            image=images[i],
-            labels=labels[i],
-            exclusive=exclusive,
-            mask=None if masks is None or bool((masks[i] == voids[i]).all()) else masks[i],
-            boxes=boxes[i],
-            box_labels=box_labels[i],
-            size=None if sizes is None else (int(sizes[i][0]), int(sizes[i][1])),
-            index=None if indices is None else int(indices[i]),
-            named=ids is not None,
-            void=voids[i],
-        )
-        for i in range(count)
-    ]
+
+    def _shown(self, index: int) -> tuple[int, ...]:
+        """The classes an image's mask shows."""
+        mask = self.mask(index)
+        if mask is None:
+            return ()
+        return tuple(int(v) - 1 for v in mask.unique() if v > 0 and v != self._voids[index])
 
 
 def _parts(batch: Any) -> dict[str, Any]:
@@ -155,8 +218,7 @@ def _parts(batch: Any) -> dict[str, Any]:
         )
     parts = {**dict.fromkeys(_NAMES), "image": batch[0]}
     for value in batch[1:3]:
-        is_mask = isinstance(value, Tensor) and (value.ndim == 3 or (value.ndim == 4 and value.shape[1] == 1))
-        part = "mask" if is_mask else "label"
+        part = "mask" if looks_like_masks(value) else "label"
         if parts[part] is None:
             parts[part] = value
     return parts
@@ -172,38 +234,24 @@ def _fields(batch: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _masks(masks: Any, count: int, size: tuple[int, ...]) -> Tensor:
-    if isinstance(masks, Sequence) and all(isinstance(m, Tensor) for m in masks):
-        masks = torch.stack(list(masks))
-    if isinstance(masks, Tensor) and masks.ndim == 4 and masks.shape[1] == 1:
-        masks = masks[:, 0]
-    if not isinstance(masks, Tensor) or tuple(masks.shape) != (count, *size):
-        raise ValueError(
-            f"the batch's mask is {_described(masks)}, expected {(count, *size)} like its images; resize it (nearest)"
-        )
-    return _copy(masks).long()
-
-
 def _voids(void: Any, count: int) -> list[int]:
     if void is None:
         return [VOID] * count
     return [int(v) for v in torch.as_tensor(void).flatten().expand(count)]
 
 
-def _labels(
-    labels: Any, masks: Tensor | None, voids: Sequence[int], count: int
-) -> tuple[list[tuple[int, ...] | None], bool]:
+def _columns(labels: Any) -> int | None:
+    """How many classes multi-hot labels tell of."""
+    return int(labels.shape[1]) if isinstance(labels, Tensor) and labels.ndim == 2 and labels.shape[1] > 1 else None
+
+
+def _labels(labels: Any, count: int) -> tuple[list[tuple[int, ...] | None], bool]:
     """Class indices per image, and whether an image has exactly one."""
     if labels is None:
-        if masks is None:
-            return [None] * count, True
-        return [
-            tuple(int(v) - 1 for v in mask.unique() if v > 0 and v != void)
-            for mask, void in zip(masks, voids, strict=True)
-        ], False
+        return [None] * count, True
     if isinstance(labels, Sequence) and not isinstance(labels, str):
-        if labels and all(isinstance(v, int) for v in labels):
-            labels = torch.tensor(labels)
+        if labels and all(isinstance(v, int | float) or (isinstance(v, Tensor) and v.ndim == 0) for v in labels):
+            labels = torch.tensor([v.item() if isinstance(v, Tensor) else v for v in labels])
         else:
             return [_indices(v) for v in _checked(labels, count)], False
     if not isinstance(labels, Tensor) or labels.ndim not in (1, 2) or len(labels) != count:

@@ -66,6 +66,10 @@ class Evaluation(Callback):
         self._evaluator: Evaluator | None = None
         self._seen: dict[int, int] = {}
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse strategies under which no process holds the network."""
+        surroundings.refuse_sharded(trainer, "Evaluation")
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
         classes = surroundings.class_names(trainer, pl_module)

@@ -10,13 +10,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hedgeseg.attribution import attribute
+from hedgeseg.attribution import METHODS, attribute
 from hedgeseg.attribution.explaining import explaining
 from hedgeseg.attribution.recording import OutputKey, select_logits
 from hedgeseg.callbacks.batches import Example
 from hedgeseg.callbacks.budget import TimeBudget
+from hedgeseg.callbacks.network import calling
+from hedgeseg.callbacks.sides import side_scores, with_sides
 
 Target = Literal["label", "predicted"] | int | list[int]
+Failed = Callable[[Example, Exception], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,8 @@ class Explanation:
         classes: class index of each map.
         maps: float32 `(T, H, W)` on the CPU, signed.
         scores: probability of each class, softmax or sigmoid.
-        num_classes: of the network.
+        num_classes: of the network; 2 for the two sides of one logit.
+        sides: whether the classes are the two sides of one logit.
     """
 
     example: Example
@@ -36,6 +40,7 @@ class Explanation:
     maps: Tensor
     scores: tuple[float, ...]
     num_classes: int
+    sides: bool = False
 
 
 class Explainer:
@@ -58,10 +63,15 @@ class Explainer:
         self.target = target
         self.options = dict(options)
         self.function = function
+        self._width: int | None = None
 
     def wants(self, example: Example) -> bool:
-        """Whether there is a class to explain this image for: with `target="label"`, an image must have a label."""
-        return self.target != "label" or example.labels is None or bool(example.labels)
+        """Whether there is a class to explain this image for.
+
+        With `target="label"` an image must have a label, unless the network has one logit (see `width`): without a
+        label it is on the other side.
+        """
+        return self.target != "label" or example.labels is None or bool(example.labels) or self._width == 1
 
     def __call__(self, network: nn.Module, examples: Sequence[Example], device: torch.device) -> list[Explanation]:
         """Explain examples whose images have one shape.
@@ -70,24 +80,45 @@ class Explainer:
             ValueError: `target="label"` and images without labels.
         """
         images = torch.stack([e.image for e in examples]).to(device)
+        one_logit = self.width(network, images[:1]) == 1
+        if one_logit:
+            examples = [with_sides(example) for example in examples]
         targets = self._targets(network, images, examples)
         result = self.attribute(network, images, targets)
         logits = result.logits.detach().float().cpu()
         maps = result.maps.detach().float().cpu()
         explanations = []
         for row, (example, classes) in enumerate(zip(examples, targets, strict=True)):
-            scores = logits[row].softmax(0) if example.exclusive and logits.shape[1] > 1 else logits[row].sigmoid()
+            scores = _probabilities(logits[row], example.exclusive)
             own = maps[row, : len(classes)]
             if not own.isfinite().all():
                 raise ValueError(
                     f"the maps of image {example.key!r} hold NaN or infinity; its logits are {logits[row].tolist()[:8]}"
                 )
             chosen = tuple(float(scores[c]) for c in classes)
-            explanations.append(Explanation(example, tuple(classes), own, chosen, logits.shape[1]))
+            explanations.append(Explanation(example, tuple(classes), own, chosen, len(scores), one_logit))
         return explanations
+
+    def width(self, network: nn.Module, image: Tensor) -> int:
+        """How many logits the network has; it is run once to see.
+
+        Args:
+            network: returns logits.
+            image: `(1, C, H, W)` on the network's device.
+        """
+        if self._width is None:
+            self._width = _logits(network, image, self.options.get("output")).shape[1]
+        return self._width
+
+    def forget(self) -> None:
+        """Another network comes."""
+        self._width = None
 
     def _targets(self, network: nn.Module, images: Tensor, examples: Sequence[Example]) -> list[list[int]]:
         if self.target == "predicted":
+            if self._width == 1:
+                logits = _logits(network, images, self.options.get("output"))
+                return [[int(logit > 0)] for logit in logits[:, 0].tolist()]
             return predicted_classes(network, images, examples, self.options.get("output"))
         if self.target == "label":
             bare = [e.key for e in examples if not e.labels]
@@ -126,8 +157,7 @@ def predicted_classes(
         examples: the same images, which say whether classes exclude each other.
         output: which of several outputs holds the logits.
     """
-    with explaining(network):
-        logits = select_logits(network(images), len(images), output).float().cpu()
+    logits = _logits(network, images, output).float().cpu()
     above = [{int(row.argmax()), *(row > 0).nonzero().flatten().tolist()} for row in logits]
     return [
         [int(row.argmax())] if example.exclusive else sorted(classes)
@@ -135,19 +165,95 @@ def predicted_classes(
     ]
 
 
+def _logits(network: nn.Module, images: Tensor, output: OutputKey) -> Tensor:
+    with explaining(network):
+        with calling(network):
+            returned = network(images)
+        return select_logits(returned, len(images), output)
+
+
+def _probabilities(logits: Tensor, exclusive: bool) -> Tensor:
+    if len(logits) == 1:
+        return side_scores(logits)
+    return logits.softmax(0) if exclusive else logits.sigmoid()
+
+
+def explain_each(
+    explainer: Explainer, network: nn.Module, examples: Sequence[Example], device: torch.device, failed: Failed
+) -> list[Explanation]:
+    """Explain examples of one shape together; where that fails, each alone, so that one costs its own panel only.
+
+    Args:
+        explainer: explains.
+        network: is explained.
+        examples: with images of one shape.
+        device: of the network.
+        failed: is told which image failed and how.
+
+    Raises:
+        Exception: what any image alone raised, if none could be explained.
+    """
+    try:
+        return explainer(network, examples, device)
+    except Exception as error:
+        if len(examples) == 1:
+            failed(examples[0], error)
+            return []
+        together = error
+    explanations: list[Explanation] = []
+    failures: list[tuple[Example, Exception]] = []
+    for example in examples:
+        try:
+            explanations += explainer(network, [example], device)
+        except Exception as alone:
+            failures.append((example, alone))
+    if not explanations:
+        raise together
+    for example, failure in failures:
+        failed(example, failure)
+    return explanations
+
+
 def explain_in_time(
-    explainer: Explainer, network: nn.Module, examples: Sequence[Example], device: torch.device, budget: TimeBudget
+    explainer: Explainer,
+    network: nn.Module,
+    examples: Sequence[Example],
+    device: torch.device,
+    budget: TimeBudget,
+    failed: Failed,
 ) -> Iterator[Explanation]:
     """Explain as many of the examples as the time budget allows, in order and at least one, by groups of one shape."""
-    done = 0
+    done = explained = 0
     while done < len(examples):
-        count = max(budget.fits(len(examples) - done), 1 - done)
+        count = max(budget.fits(len(examples) - done), 0 if explained else 1)
         if count < 1:
             return
         shape = examples[done].image.shape
         group = list(takewhile(lambda e: e.image.shape == shape, examples[done : done + count]))  # noqa: B023
         begin = budget.clock()
-        explanations = explainer(network, group, device)
+        explanations = explain_each(explainer, network, group, device, failed)
         budget.explained(len(group), budget.clock() - begin)
         yield from explanations
         done += len(group)
+        explained += len(explanations)
+
+
+def checked_options(method: str, gamma: float, layer: str | None, further: dict[str, Any] | None) -> dict[str, Any]:
+    """Options of `attribute`, checked now: a wrong one should not wait for the first validation.
+
+    Args:
+        method: name of the attribution method.
+        gamma: of method `hedge`.
+        layer: where the initial map is taken.
+        further: all others.
+
+    Raises:
+        ValueError: an unknown method or option.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is unknown; the methods are {', '.join(METHODS)}")
+    if method != "hedge" and gamma != 1.0:
+        raise ValueError(f"gamma={gamma} is an option of method 'hedge', not of {method!r}; leave it out")
+    options = {**({"gamma": gamma} if method == "hedge" else {}), **(further or {})}
+    METHODS[method].with_defaults({k: v for k, v in options.items() if k not in ("chunk", "output")})
+    return {"layer": layer, **options}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ class Files:
             "stage": look.stage,
             "epoch": look.epoch,
             "step": look.step,
-            "metrics": dict(look.numbers),
-            "maps": list(look.rows()),
+            "metrics": _finite(look.numbers),
+            "maps": [_finite(row) for row in look.rows()],
         }
         path = self.folder / look.folder / "look.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,11 @@ class Files:
 
     def show_animations(self, prefix: str, animations: Mapping[str, Path], step: int) -> None:
         """Nothing to do: the animations are files already."""
+
+
+def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record that JSON can hold: NaN and infinity become null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
 
 def write_animations(frames: Mapping[str, Sequence[Path]], folder: Path) -> dict[str, Path]:

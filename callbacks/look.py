@@ -58,6 +58,10 @@ class ClassNames:
     def __getitem__(self, index: int) -> str:
         return self.names[index] if 0 <= index < len(self.names) else f"class {index}"
 
+    def of_sides(self) -> ClassNames:
+        """Names of the two sides of one logit: a single name is that of the positive one."""
+        return ClassNames((f"not {self.names[0]}", self.names[0])) if len(self.names) == 1 else self
+
     def of_mask(self, num_classes: int) -> dict[int, str]:
         """Names by mask id: 0 background, class index + 1, 255 void."""
         return {0: "background", **{c + 1: self[c] for c in range(min(num_classes, 254))}, 255: "void"}
@@ -72,7 +76,7 @@ class Look:
         epoch: current epoch.
         step: the step Lightning logs its own metrics at.
         prefix: what all names begin with.
-        names: of the classes.
+        names: of the classes, by suffix.
         panels: by suffix, which is empty for a single loader and `/dataloader_idx_<i>` for several.
         numbers: the metrics that were logged, by full name.
     """
@@ -81,7 +85,7 @@ class Look:
     epoch: int
     step: int
     prefix: str
-    names: ClassNames
+    names: Mapping[str, ClassNames]
     panels: Mapping[str, Sequence[Panel]]
     numbers: Mapping[str, float] = field(default_factory=dict)
 
@@ -101,7 +105,7 @@ class Look:
                     yield {
                         "loader": suffix.rpartition("_")[2],
                         "image": panel.key,
-                        "class": self.names[index],
+                        "class": self.names[suffix][index],
                         "score": probability,
                         "pointing hit": score.hit,
                         "outside/inside": score.outside_inside,

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from hedgeseg.callbacks.files import Files
-from hedgeseg.callbacks.look import Look, Panel
+from hedgeseg.callbacks.look import ClassNames, Look, Panel
 from hedgeseg.visual import Picture, same_size
 
 WANDB_IMAGES = 108
@@ -149,17 +149,18 @@ class Wandb:
         import wandb
 
         example, explanation = panel.explanation.example, panel.explanation
-        labels = look.names.of_mask(explanation.num_classes)
+        names = look.names[suffix]
+        labels = names.of_mask(explanation.num_classes)
         layers = {"relevance": relevant_pixels(explanation.maps.numpy(), explanation.classes)}
         if example.mask is not None:
             layers["truth"] = byte_ids(example.mask.numpy(), example.void)
         masks = {name: {"mask_data": layer, "class_labels": labels} for name, layer in layers.items()}
-        true_boxes = _boxes(look, panel)
+        true_boxes = _boxes(names, panel)
         boxes = {"truth": {"box_data": true_boxes, "class_labels": labels}} if true_boxes else None
         return wandb.Image(str(self.files.picture(suffix, panel)), masks=masks, boxes=boxes, caption=panel.key)
 
 
-def _boxes(look: Look, panel: Panel) -> list[dict[str, Any]]:
+def _boxes(names: ClassNames, panel: Panel) -> list[dict[str, Any]]:
     """The true boxes in the form Weights & Biases draws."""
     example = panel.explanation.example
     if example.boxes is None or example.box_labels is None:
@@ -168,7 +169,7 @@ def _boxes(look: Look, panel: Panel) -> list[dict[str, Any]]:
         {
             "position": dict(zip(("minX", "minY", "maxX", "maxY"), box, strict=True)),
             "class_id": index + 1,
-            "box_caption": look.names[index],
+            "box_caption": names[index],
             "domain": "pixel",
         }
         for box, index in zip(example.boxes.tolist(), example.box_labels.tolist(), strict=True)

@@ -73,6 +73,11 @@ class SeedWriter(BasePredictionWriter):
         self.counts = {"written": 0, "skipped": 0, "failed": 0}
         self._manifest: Manifest | None = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse strategies under which no process holds the network."""
+        super().setup(trainer, pl_module, stage)
+        surroundings.refuse_sharded(trainer, "SeedWriter")
+
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
         network = find_network(pl_module, self.network)

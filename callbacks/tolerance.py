@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
 
 class Tolerance:
     """Turns errors into warnings, one per activity and kind of error.
@@ -23,6 +25,7 @@ class Tolerance:
             raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
         self.on_error = on_error
         self.warned: set[tuple[str, type[Exception]]] = set()
+        self._told: set[str] = set()
 
     @contextmanager
     def __call__(self, activity: str) -> Iterator[None]:
@@ -30,13 +33,26 @@ class Tolerance:
         try:
             yield
         except Exception as error:
-            if self.on_error == "raise":
-                raise
-            if (activity, type(error)) not in self.warned:
-                self.warned.add((activity, type(error)))
-                advice = "; try Trainer(inference_mode=False)" if "nference tensor" in str(error) else ""
-                warnings.warn(
-                    f"HedgeCallback failed at {activity}, training goes on: {type(error).__name__}: {error}{advice}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+            self.note(activity, error)
+
+    def note(self, activity: str, error: Exception) -> None:
+        """Tell of an error that has been caught, or raise it.
+
+        Must be called from its handler.
+        """
+        if self.on_error == "raise":
+            raise error
+        if (activity, type(error)) not in self.warned:
+            self.warned.add((activity, type(error)))
+            advice = "; try Trainer(inference_mode=False)" if "nference tensor" in str(error) else ""
+            warnings.warn(
+                f"HedgeCallback failed at {activity}, training goes on: {type(error).__name__}: {error}{advice}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def tell(self, matter: str, text: str) -> None:
+        """Warn of something that is no error, once for each matter."""
+        if matter not in self._told:
+            self._told.add(matter)
+            rank_zero_warn(f"HedgeCallback: {text}")

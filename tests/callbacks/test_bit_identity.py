@@ -177,11 +177,10 @@ def test_training_is_what_it_was_when_attribution_fails(make_trainer):
         def __init__(self):
             super().__init__(nn.Sequential(*small_network(), FailsHalfWay()))
 
-        def on_validation_batch_end(self, *args):
-            self.network[-1].armed = True
-
-        def on_validation_batch_start(self, *args):
+        def validation_step(self, *args):
             self.network[-1].armed = False
+            super().validation_step(*args)
+            self.network[-1].armed = True
 
     callback = HedgeCallback()
     *_, without = train(make_trainer, Arms, [])

@@ -57,7 +57,7 @@ def test_names():
 
 def test_rows_of_a_look_are_plain_values():
     panels = draw_panels([finding((0, 2))], ClassNames(("cat",)), "epoch 1")
-    look = Look("fit", 1, 20, "hedge", ClassNames(("cat",)), {"/dataloader_idx_3": panels})
+    look = Look("fit", 1, 20, "hedge", {"/dataloader_idx_3": ClassNames(("cat",))}, {"/dataloader_idx_3": panels})
     rows = list(look.rows())
     assert [row["class"] for row in rows] == ["cat", "class 2"]
     assert {row["loader"] for row in rows} == {"3"}
