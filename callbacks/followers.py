@@ -153,8 +153,8 @@ class Followers:
         missing = [name for name in self.names if name not in logged and name not in self._told]
         self._told.update(missing)
         return [
-            f"{self._who(name)} follows {name!r}, which has no value yet; it needs {NEEDS[self._metric(name)]}. "
-            f"Until then EarlyStopping and schedulers pass over their checks, and a ModelCheckpoint saves nothing"
+            f"{name!r}, followed by {self._who(name)}, has no value yet; it needs {NEEDS[self._metric(name)]}. Until "
+            f"then EarlyStopping and schedulers pass over their checks, and a ModelCheckpoint saves nothing"
             for name in missing
         ]
 

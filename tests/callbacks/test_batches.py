@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from hedgeseg.callbacks.batches import Example, read_batch
+from hedgeseg.callbacks.batches import Batch, Example, read_batch
 
 IMAGES = torch.rand(2, 3, 8, 8)
 MASKS = torch.zeros(2, 8, 8, dtype=torch.int64)
@@ -31,6 +31,8 @@ Named = namedtuple("Named", ["img", "target", "segmentation"])
         ((IMAGES, torch.tensor([1.0, 0.0])), [(0,), ()], False),
         ((IMAGES, [[1, 4], [0]]), [(1, 4), (0,)], False),
         ((IMAGES, [2, 0]), [(2,), (0,)], True),
+        ((IMAGES, [torch.tensor(2), torch.tensor(0)]), [(2,), (0,)], True),
+        ((IMAGES, [1.0, 0.0]), [(0,), ()], False),
         ((IMAGES, MASKS), [(2,), ()], False),
         ((IMAGES, MASKS[:, None]), [(2,), ()], False),
         ({"image": IMAGES, "label": torch.tensor([2, 0])}, [(2,), (0,)], True),
@@ -103,7 +105,7 @@ def test_examples_do_not_share_memory_with_the_batch():
         (42, "type int; give batch_adapter"),
         ((torch.zeros(2, 3, 8),), r"float32 \(2, 3, 8\), expected float \(B, C, H, W\)"),
         ((torch.zeros(2, 3, 8, 8, dtype=torch.uint8),), "uint8"),
-        ((IMAGES, torch.zeros(2, 5, 5, dtype=torch.int64)), r"int64 \(2, 5, 5\), expected \(2, 8, 8\)"),
+        ((IMAGES, torch.zeros(3, 8, 8, dtype=torch.int64)), r"int64 \(3, 8, 8\), expected one mask for each of its 2"),
         ((IMAGES, torch.zeros(3)), r"label is torch.float32 \(3,\)"),
         ({"image": IMAGES, "id": ["a"]}, "2 images and 1 ids"),
         ({"image": IMAGES, "label": [[1]]}, "2 images and 1 labels"),
@@ -134,3 +136,12 @@ def test_a_mask_of_nothing_but_void_is_none():
     assert first.mask is not None
     assert second.mask is None
     assert second.region(1) is None
+
+
+def test_labels_are_read_without_the_images():
+    opened = Batch({"image": IMAGES, "label": torch.tensor([2, 0]), "id": ["a", "b"], "mask": MASKS}, "0")
+    assert (opened.keys, opened.labels, opened.exclusive, len(opened)) == (["a", "b"], [(2,), (0,)], True, 2)
+    assert opened.located
+    assert opened.example(1).mask is not None
+    assert opened.example(1, masked=False).mask is None
+    assert not Batch((IMAGES, torch.tensor([2, 0])), "0").located
