@@ -42,13 +42,17 @@ class TimedCallback(HedgeCallback):
         self.looks: list[float] = []
         self.images: list[int] = []
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Decides whether to look."""
+        self.looks.append(0.0)
+        self._timed(super().on_validation_start, trainer, pl_module)
+
     def on_validation_batch_end(self, *arguments: Any, **named: Any) -> None:
-        """Picks images."""
+        """Picks images and explains them."""
         self._timed(super().on_validation_batch_end, *arguments, **named)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks."""
-        self.looks.append(0.0)
+        """Logs and shows."""
         self._timed(super().on_validation_epoch_end, trainer, pl_module)
         self.images.append(int(trainer.callback_metrics.get("hedge/images", 0)))
 

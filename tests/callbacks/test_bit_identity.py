@@ -9,6 +9,12 @@ import pytest
 import torch
 from callback_scenes import Classifier, loader, small_network
 from lightning.pytorch import seed_everything
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.checkpoint import checkpoint
@@ -94,6 +100,19 @@ class Compiled(Classifier):
         self.network = torch.compile(small, backend="aot_eager")
 
 
+class OneLogit(Classifier):
+    def __init__(self):
+        super().__init__(small_network(1, dropout=0.3))
+
+    def training_step(self, batch, batch_idx):
+        loss = binary_cross_entropy_with_logits(self(batch["image"]), batch["label"][:, :1])
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        self(batch["image"])
+
+
 class Adam(Classifier):
     def configure_optimizers(self):
         return torch.optim.AdamW(self.parameters(), lr=1e-2)
@@ -126,16 +145,20 @@ CASES = {
     "gradient checkpointing": (Checkpointed, {}),
     "deterministic": (plain, {"deterministic": True}),
     "anomaly detection": (plain, {"detect_anomaly": True, "inference_mode": False}),
+    "quarters of an epoch": (plain, {"val_check_interval": 0.25, "max_epochs": 1}),
+    "every second epoch": (plain, {"check_val_every_n_epoch": 2, "max_epochs": 4}),
+    "every fifth epoch": (plain, {"check_val_every_n_epoch": 5, "max_epochs": 5}),
+    "one logit": (OneLogit, {}),
 }
 
 
-def train(make_trainer, make_module, callbacks, **kwargs):
+def train(make_trainer, make_module, callbacks, resume=None, **kwargs):
     seed_everything(1, verbose=False)
     module = make_module()
     trainer = make_trainer(**{"max_epochs": 2, "callbacks": callbacks, **kwargs})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "HedgeCallback failed at explaining the images")
-        trainer.fit(module, loader(20, shuffle=True), loader())
+        trainer.fit(module, loader(20, shuffle=True), loader(), ckpt_path=resume, weights_only=True)
     torch.use_deterministic_algorithms(False)
     return trainer, module, fingerprint(trainer, module)
 
@@ -148,6 +171,35 @@ def test_training_is_what_it_was(make_trainer, case):
     trainer, _, with_callback = train(make_trainer, make_module, [callback], **kwargs)
     assert "hedge/positive_ratio" in trainer.callback_metrics
     assert with_callback == without
+
+
+COMPANIONS = {
+    "ema": lambda: [EMAWeightAveraging(decay=0.7)],
+    "weight averaging": lambda: [WeightAveraging()],
+    "swa": lambda: [StochasticWeightAveraging(0.01, swa_epoch_start=1)],
+    "early stopping": lambda: [EarlyStopping("val_loss", min_delta=9, patience=2)],
+}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("case", COMPANIONS)
+def test_training_with_other_callbacks_is_what_it_was(make_trainer, case, first):
+    kwargs = {"max_epochs": 4}
+    without_trainer, _, without = train(make_trainer, plain, COMPANIONS[case](), **kwargs)
+    callbacks = [*COMPANIONS[case](), HedgeCallback(on_error="raise", every_n_epochs=2)]
+    trainer, _, with_callback = train(make_trainer, plain, callbacks if first else callbacks[::-1], **kwargs)
+    assert trainer.current_epoch == without_trainer.current_epoch
+    assert with_callback == without
+
+
+def test_a_training_that_is_resumed_between_two_looks_is_what_it_was(make_trainer, tmp_path):
+    def halves(callbacks):
+        path = tmp_path / f"{len(callbacks())}.ckpt"
+        trainer, *_ = train(make_trainer, plain, callbacks())
+        trainer.save_checkpoint(path)
+        return train(make_trainer, plain, callbacks(), max_epochs=5, resume=path)[2]
+
+    assert halves(lambda: [HedgeCallback(on_error="raise", every_n_epochs=4)]) == halves(list)
 
 
 def test_the_fingerprint_notices_a_callback_that_draws(make_trainer):
