@@ -72,7 +72,9 @@ class WriteLog:
         self._seen: Any = WeakTensorKeyDictionary()
 
     def add(self, tensor: Tensor, value: Any) -> None:
-        """Note that `tensor`'s memory now holds `value`."""
+        """Note that `tensor`'s memory now holds `value`; a write of no entries is none."""
+        if tensor.numel() == 0:
+            return
         storage = tensor.untyped_storage()
         # The weak reference keeps the address from being used again, so it can serve as the key.
         log = self._logs.setdefault(storage._cdata, _StorageWrites(StorageWeakRef(storage)))

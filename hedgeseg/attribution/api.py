@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hedgeseg.attribution.explaining import explaining
 from hedgeseg.attribution.inputs import Targets, check_images, target_lists
-from hedgeseg.attribution.layers import LayerLike, family_layer, find_last_map, find_value, path_of
+from hedgeseg.attribution.layers import AND, LayerLike, family_layer, find_layers, paths_of
 from hedgeseg.attribution.methods import METHODS
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.one_by_one import explain_safely
@@ -38,7 +38,8 @@ class Attribution:
             rows past a ragged image's targets are NaN.
         logits: (N, K), as the model returned them; (N, 1) of a network with one logit.
         targets: int64 (N, T); -1 past a ragged image's targets.
-        layer: The layer that was used, such as "features.29"; "" where the method uses none.
+        layer: The layer that was used, such as "features.29", or several, "branch_a + branch_b"; "" where the method
+            uses none. May be given as `layer` again.
         method: The method's name.
         options: All options of the method, defaults included.
     """
@@ -74,7 +75,8 @@ def attribute(
             1-D and 3-D convolutions.
         targets: Class indices: int (N,) or (N, T), or a list of N lists (ragged).
         method: A key of `METHODS`, or a method of your own.
-        layer: Where the initial map is taken from: a module's path or the module itself. Default: see `resolve_layer`.
+        layer: Where the initial map is taken from: a module's path or the module itself, or a list of several, which
+            are explained together. Default: see `resolve_layer`.
         chunk: At most this many maps (targets times images) are in memory at once.
         output: Index, key or attribute of the logits, where the model returns several outputs.
         binary: What one logit z, (N, 1) or (N,), means. True: it tells two classes apart, as a network trained with
@@ -140,17 +142,19 @@ def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, out
 
     VGG: the ReLU after the last convolution; AlexNet and DenseNet: ``features``; ResNet, ResNeXt, WideResNet:
     ``layer4``; Inception-v3: ``Mixed_7c``, also where such a network is an attribute of the model. For any other
-    network the feature map that enters the last spatial pooling, mean or flattening is found by recording one image.
+    network the feature map that enters the last spatial pooling, mean or flattening is found by recording one image:
+    all of them where several do so apart from each other, as in late fusion and pooling of several scales.
 
     Args:
         model: A classifier.
-        images: (N, C, H, W); only the first is used.
-        layer: A choice to check, by path or as the module.
+        images: (N, C, H, W); only the first two are used.
+        layer: A choice to check, by path or as the module, or several.
         output: See `attribute`.
 
     Returns:
-        A module path, without the segments of compilation or DDP; ``aten.<op>:<k>`` (the output of the k-th call of
-        that operation) where no module returns the map.
+        A module path, without the segments of compilation or DDP; ``path#k`` for the k-th run of a module that ran
+        again later; ``aten.<op>:<k>`` (the output of the k-th call of that operation) where no module returns the map.
+        Several are joined by " + ".
 
     Raises:
         LayerError: If the layer does not exist, did not run or is no feature map, or none was found.
@@ -163,14 +167,11 @@ def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, out
     network = unwrap(model)
     refuse_opaque(network)
     check_images(network, images)
-    path = family_layer(network) if layer is None else path_of(network, layer)
+    paths = paths_of(network, layer)
     with explaining(network):
-        images = images[:1].detach().clone() if images.is_inference() else images[:1].detach()
+        images = images[:2].detach().clone() if images.is_inference() else images[:2].detach()
         recording = record(network, images, lambda op: Keeps(), is_weighted, frozenset(), output)
-        if path is not None and (layer is not None or recording.tape.outputs_of.get(path) is not None):
-            find_value(recording, path)
-            return path
-        return find_last_map(recording)[0]
+        return AND.join(find_layers(recording, paths, family_layer(network)))
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -211,14 +212,14 @@ def _run(
     refuse_opaque(network)
     check_images(network, images)
     lists = target_lists(targets, len(images))
-    path = None if layer is None else path_of(network, layer)
+    paths = paths_of(network, layer)
     with explaining(network):
         images = images.detach().clone() if images.is_inference() else images.detach()
         parts = [
             (
                 group,
                 rows,
-                _explain(chosen, Problem(network, images[group], rows, path, output, binary, chunk, report), options),
+                _explain(chosen, Problem(network, images[group], rows, paths, output, binary, chunk, report), options),
             )
             for group, rows in _groups(lists, chunk, images.device)
         ]

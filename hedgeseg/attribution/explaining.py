@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+# Modes, random streams and the compiler's stance are shared by all threads: of two that held a model at once, the one
+# that leaves first would put it back into training mode under the other.
+_ONE_AT_A_TIME = threading.RLock()
+
 
 @contextmanager
 def explaining(model: nn.Module) -> Iterator[None]:
@@ -26,7 +31,7 @@ def explaining(model: nn.Module) -> Iterator[None]:
     Restored: the state of the random number generators (torch on the CPU and on every CUDA device that is in use,
     numpy, python), every submodule's training flag, every buffer's value and identity (non-persistent ones too), every
     parameter's ``grad`` and ``requires_grad``. Inside, inference mode is off, gradients are off, and compiled modules
-    run eagerly, so that hooks and the recorder see every operation.
+    run eagerly, so that hooks and the recorder see every operation. Threads wait for each other.
 
     Args:
         model: The module to hold.
@@ -35,6 +40,7 @@ def explaining(model: nn.Module) -> Iterator[None]:
         Nothing.
     """
     with ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(_rng_restored(model))
         stack.enter_context(_modules_restored(model))

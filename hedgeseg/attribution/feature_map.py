@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.structural import ACTIVATIONS, AVERAGES, COPIES, NORMALISATIONS, SUMS
+from hedgeseg.attribution.rules.structural import ACTIVATIONS, COPIES, NORMALISATIONS, SUMS
 from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.tape import Tape, Value
+
+aten = torch.ops.aten
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,15 +21,13 @@ class FeatureMap:
     """A layer in a recording, with what the head makes of it.
 
     Attributes:
-        recording: The forward pass.
-        name: Of the layer.
+        tape: The recording.
         value: The layer's output as the network has it.
         activation: That output, float (M, C, *space): as many maps per image as the network has copies of it there.
         gradients: Of the targets' logits with respect to it, (T, M, C, *space).
     """
 
-    recording: Recording
-    name: str
+    tape: Tape
     value: Value
     activation: Tensor
     gradients: Tensor
@@ -35,32 +37,79 @@ class FeatureMap:
         """Which image every row of the activation belongs to."""
         return replace(self.value.known_samples, dim=0)
 
+    @property
+    def rows(self) -> Tensor:
+        """The image of every row, int64 (M,)."""
+        return self.samples.labels(len(self.activation), self.activation.device)
+
     def placed(self, relevance: Tensor) -> Tensor:
         """Relevance (T, M, C, *space) laid out as the network has the layer, to start a sweep with."""
-        return relevance.movedim(2, -1) if has_channels_last(self.recording.tape, self.value) else relevance
+        return as_network(self.tape, self.value, relevance)
 
 
-def has_channels_last(tape: Tape, value: Value) -> bool:
-    """Whether a map is (N, *space, C): its positions are then averaged, or moved to the end, behind it.
+@dataclass(frozen=True, eq=False)
+class FeatureMaps:
+    """The layers that a method starts from, which it explains together.
 
-    Looked for in what follows the value up to its pooling, through what leaves its shape as it is. A map that says
-    nothing about itself is (N, C, *space), as convolutions have it.
+    Attributes:
+        recording: The forward pass.
+        name: Of the layers, as `attribute` takes it.
+        maps: The layers, in order of execution or as the user gave them.
     """
-    dimensions, same = len(value.shape), {value}
-    for op in tape.ops[value.order + 1 :]:
-        if not same.intersection(op.inputs):
-            continue
-        if op.packet in AVERAGES and isinstance(op.argument(1, "dim"), (list, tuple)):
-            reduced = {d % dimensions for d in op.argument(1, "dim")}
-            return bool(reduced) and reduced.isdisjoint({0, dimensions - 1}) and 1 in reduced
-        if op.name == "aten.permute":
-            order = [d % dimensions for d in op.argument(1, "dims")]
-            return order == [0, dimensions - 1, *range(1, dimensions - 1)]
-        if op.packet in ACTIVATIONS | NORMALISATIONS | COPIES | SUMS and op.output.shape == value.shape:
-            same.add(op.output)
-    return False
+
+    recording: Recording
+    name: str
+    maps: list[FeatureMap]
+
+    def start(self, relevances: Iterable[Tensor]) -> dict[Value, Tensor]:
+        """Relevance of each map, laid out as the network has them, to start a sweep with."""
+        return {layer.value: layer.placed(r) for layer, r in zip(self.maps, relevances, strict=True)}
 
 
 def channels_first(tape: Tape, value: Value, tensor: Tensor) -> Tensor:
-    """Numbers of a map's shape, with dimensions before it or without, as (..., N, C, *space)."""
-    return tensor.movedim(-1, tensor.ndim - len(value.shape) + 1) if has_channels_last(tape, value) else tensor
+    """Numbers of a map's shape, with dimensions before it or without, as (..., M, C, *space)."""
+    before = tensor.ndim - len(value.shape)
+    return tensor.permute(*range(before), *(before + d for d in _order(tape, value)))
+
+
+def as_network(tape: Tape, value: Value, tensor: Tensor) -> Tensor:
+    """The opposite: (T, M, C, *space) laid out as the network has the map."""
+    order = _order(tape, value)
+    return tensor.permute(0, *(1 + order.index(d) for d in range(len(order))))
+
+
+def spread_over_channels(tape: Tape, value: Value, maps: Tensor) -> Tensor:
+    """Maps (T, M, *space) as relevance of a value, every channel with the same part of it."""
+    channels = value.shape[_order(tape, value)[1]]
+    spread = maps[:, :, None].expand(*maps.shape[:2], channels, *maps.shape[2:]) / channels
+    return as_network(tape, value, spread)
+
+
+def _order(tape: Tape, value: Value) -> list[int]:
+    """A map's dimensions in the order images, channels, space."""
+    images, channels = value.known_samples.dim, channel_dimension(tape, value)
+    return [images, channels, *(d for d in range(len(value.shape)) if d not in (images, channels))]
+
+
+def channel_dimension(tape: Tape, value: Value) -> int:
+    """Which dimension of a map holds its channels.
+
+    Looked for in what follows the value up to its pooling, through what leaves its shape as it is: the positions are
+    averaged, or moved behind the channels. A map that says nothing about itself has its channels before its positions,
+    as convolutions have it.
+    """
+    rank, images, same = len(value.shape), value.known_samples.dim, {value}
+    usual = 1 if images == 0 else 0
+    for op in tape.ops[value.order + 1 :]:
+        if not same.intersection(op.inputs):
+            continue
+        if op.packet in (aten.mean, aten.sum) and isinstance(op.argument(1, "dim"), (list, tuple)):
+            left = set(range(rank)) - {d % rank for d in op.argument(1, "dim")} - {images}
+            return usual if usual in left else max(left, default=usual)
+        if op.name == "aten.permute":
+            order = [d % rank for d in op.argument(1, "dims")]
+            rest = [d for d in range(rank) if d not in (images, order[1])]
+            return order[1] if order[0] == images and order[2:] == rest else usual
+        if op.packet in ACTIVATIONS | NORMALISATIONS | COPIES | SUMS and op.output.shape == value.shape:
+            same.add(op.output)
+    return usual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,27 +14,29 @@ from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.tape import Value
+from hedgeseg.attribution.tracing import leading_to
 
 
 class LostValueError(RuntimeError):
     """A tensor that the head needs was not kept; record again with the layer's name in `wanted`."""
 
 
-def run_head(recording: Recording, layer: Value, activation: Tensor) -> Tensor:
-    """Logits as a function of a layer's output.
+def run_head(recording: Recording, given: Mapping[Value, Tensor]) -> Tensor:
+    """Logits as a function of the output of one layer or several.
 
     Args:
         recording: A forward pass.
-        layer: The value that `activation` stands for.
-        activation: Tensor shaped like `layer`, float32 or float64; half-precision heads are run in its dtype.
+        given: For each layer a tensor of its shape, float32 or float64; half-precision heads are run in its dtype. A
+            layer behind another is what is given for it, and does not depend on the other.
 
     Returns:
-        Logits (N, K), one for each target, differentiable if `activation` is.
+        Logits (N, K), one for each target, differentiable if what is given is.
 
     Raises:
-        LostValueError: If the head reads something besides the layer that was not kept.
+        LostValueError: If the head reads something besides the layers that was not kept.
     """
-    computed: dict[Value, Any] = {layer: activation}
+    computed: dict[Value, Any] = dict(given)
+    dtype = next(iter(given.values())).dtype
 
     def lookup(argument: Any) -> Any:
         if isinstance(argument, Value):
@@ -42,37 +45,41 @@ def run_head(recording: Recording, layer: Value, activation: Tensor) -> Tensor:
             if argument.data is None:
                 raise LostValueError(f"a tensor {tuple(argument.shape)} beside the layer is needed and was not kept")
             argument = argument.data
-        return constant(argument, activation.dtype)
+        return constant(argument, dtype)
 
-    for op in recording.tape.ops[layer.order + 1 :]:
+    for op in leading_to(recording.class_logits_value, stops=given):
         if any(v in computed for v in op.inputs):
             outputs = op.run(lookup)
-            computed.update({v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None})
+            made = {v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None and v not in given}
+            computed.update(made)
     return computed[recording.class_logits_value]
 
 
-def head_gradients(recording: Recording, layer: Value, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """A layer's output and the gradient of every target's logit with respect to it.
+def head_gradients(recording: Recording, layers: Sequence[Value], targets: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The output of every layer and the gradient of every target's logit with respect to it, past the other layers.
 
     Args:
         recording: A forward pass.
-        layer: The layer's value.
+        layers: The layers' values.
         targets: int64 (N, T).
 
     Returns:
-        The activation, shaped as the layer's output, and the gradients, (T, *that shape), both float32 (float64 where
-        the network is).
+        For each layer its activation, shaped as its output, and the gradients, (T, *that shape), both float32 (float64
+        where the network is); 0 where all that it does for the logits passes another layer.
 
     Raises:
         TargetError: If a target is not a class of the model.
     """
     check_targets(targets.tolist(), recording.class_logits.shape[1])
-    dtype = torch.float64 if layer.dtype == torch.float64 else torch.float32
-    activation = data(layer, dtype).detach()
-    with torch.enable_grad(), full_precision(activation):
-        leaf = activation.clone().requires_grad_()
-        # A copy: the head may write into its input, which a leaf does not allow.
-        logits = run_head(recording, layer, leaf.clone())
+    dtype = torch.float64 if layers[0].dtype == torch.float64 else torch.float32
+    activations = [data(layer, dtype).detach() for layer in layers]
+    with torch.enable_grad(), full_precision(activations[0]):
+        leaves = [activation.clone().requires_grad_() for activation in activations]
+        # Copies: the head may write into its input, which a leaf does not allow.
+        logits = run_head(recording, {v: leaf.clone() for v, leaf in zip(layers, leaves, strict=True)})
         chosen = logits.gather(1, targets).sum(0).unbind()
-        rows = [torch.autograd.grad(y, leaf, retain_graph=True)[0] for y in chosen]
-    return activation, torch.stack(rows) if rows else activation.new_empty(0, *activation.shape)
+        rows = [
+            torch.autograd.grad(y, leaves, retain_graph=True, allow_unused=True, materialize_grads=True) for y in chosen
+        ]
+    gradients = zip(*rows, strict=True) if rows else ((),) * len(layers)
+    return [(a, torch.stack(g) if g else a.new_empty(0, *a.shape)) for a, g in zip(activations, gradients, strict=True)]

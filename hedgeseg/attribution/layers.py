@@ -1,20 +1,33 @@
-"""Which layer the initial map is taken from: known for five families of networks, found by recording for the rest."""
+"""Which layers the initial map is taken from: known for five families of networks, found by recording for the rest.
+
+A layer has a name: a module's path for what the module returned (last, if it ran several times), ``path#k`` for what
+its k-th run returned, ``aten.<op>:<k>`` for the output of the k-th call of an operation that no module returns. Several
+layers are written with `AND` between their names.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
 from hedgeseg.attribution.attention import ADVICE, is_attention
 from hedgeseg.attribution.errors import LayerError
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.linear import is_weighted
-from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, MAXIMA, VIEWS
+from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, MAXIMA, PRODUCTS, VIEWS, signal_of
 from hedgeseg.attribution.tape import Op, Tape, Value
+from hedgeseg.attribution.tracing import leading_to
 
-LayerLike = str | nn.Module | None
+LayerLike = str | nn.Module | Sequence[str | nn.Module] | None
+
+AND = " + "
+
+aten = torch.ops.aten
+CUTS = frozenset({aten.slice, aten.narrow, aten.split, aten.split_with_sizes, aten.chunk})
 
 
 def _relu_after_last_conv(features: nn.Module) -> str:
@@ -53,23 +66,43 @@ def family_layer(model: nn.Module) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def paths_of(model: nn.Module, layer: LayerLike) -> tuple[str, ...]:
+    """The names of the layers that a user chose: clean paths, without repetition; none if there was no choice.
+
+    Raises:
+        LayerError: If the model has no such layer, or the choice is an empty list; lists the nearest names.
+    """
+    if layer is None:
+        return ()
+    chosen = layer.split(AND.strip()) if isinstance(layer, str) else [layer] if isinstance(layer, nn.Module) else layer
+    names = [path_of(model, one.strip() if isinstance(one, str) else one) for one in chosen]
+    if not names:
+        raise LayerError(f"layer={layer!r} names no layer; leave it out for the default, or name one or several")
+    return tuple(dict.fromkeys(names))
+
+
 def path_of(model: nn.Module, layer: str | nn.Module) -> str:
     """The clean path of a layer that was given by name or as the module itself.
+
+    Of a module with several names it is the first, which is the one that runs.
 
     Raises:
         LayerError: If the model has no such layer; lists the nearest names.
     """
     paths = {clean(name): module for name, module in model.named_modules(remove_duplicate=False)}
+    first = {module: clean(name) for name, module in model.named_modules()}
     if isinstance(layer, nn.Module):
-        for name, module in paths.items():
-            if module is layer:
-                return name
+        if layer in first:
+            return first[layer]
         raise LayerError(f"layer={type(layer).__name__} is no part of this model ({type(model).__name__})")
     name = clean(layer)
-    if name in paths or name.startswith("aten."):
+    if name.startswith("aten."):
         return name
-    if name.startswith("module.") and name.removeprefix("module.") in paths:  # a name inside a DDP wrapper
-        return name.removeprefix("module.")
+    path, run, number = name.partition("#")
+    if path not in paths and path.startswith("module."):  # a name inside a DDP wrapper
+        path = path.removeprefix("module.")
+    if path in paths and (number.isdecimal() or not run):
+        return first[paths[path]] + run + number
     near = difflib.get_close_matches(name, [p for p in paths if p], n=5, cutoff=0.3)
     raise LayerError(
         f"layer={layer!r}: {type(model).__name__} has no such module. "
@@ -82,7 +115,7 @@ def find_value(recording: Recording, path: str) -> Value:
 
     Args:
         recording: A forward pass.
-        path: A module path, or ``aten.<op>:<k>`` for the output of the k-th call of an operation.
+        path: The name of one layer.
 
     Returns:
         Its value.
@@ -92,13 +125,20 @@ def find_value(recording: Recording, path: str) -> Value:
             depend on.
     """
     tape = recording.tape
+    module, run, number = path.partition("#")
     if path.startswith("aten."):
         value = _nth_output(tape, path)
+    elif run and module in tape.outputs_of:
+        values = tape.outputs_of[module]
+        if int(number) >= len(values):
+            last = len(values) - 1
+            raise LayerError(f"layer={path!r}: {module!r} ran {last + 1} times in this forward pass, runs 0 to {last}")
+        value = values[int(number)]
     elif path not in tape.outputs_of:
         ran = ", ".join(difflib.get_close_matches(path, [p for p in tape.outputs_of if p], n=3, cutoff=0.0))
         raise LayerError(f"layer={path!r} did not run in this forward pass; layers that did: {ran}, ...")
     else:
-        value = tape.outputs_of[path]
+        value = tape.outputs_of[path][-1]
     if value is None:
         raise LayerError(f"layer={path!r} returns no tensor that depends on the images; choose one inside or before it")
     if len(value.shape) < 3:
@@ -110,30 +150,67 @@ def find_value(recording: Recording, path: str) -> Value:
 
 def _nth_output(tape: Tape, name: str) -> Value | None:
     op_name, _, number = name.partition(":")
+    number, _, output = number.partition(".")
     calls = [op for op in tape.ops if op.name == op_name]
     if not number.isdecimal() or int(number) >= len(calls):
         known = sorted({op.name for op in tape.ops})
         raise LayerError(f"layer={name!r}: {len(calls)} calls of {op_name!r} ran; operations that ran: {known}")
-    return calls[int(number)].outputs[0]
+    outputs = calls[int(number)].outputs
+    return outputs[int(output)] if output.isdecimal() and int(output) < len(outputs) else outputs[0]
 
 
-def find_last_map(recording: Recording) -> tuple[str, Value]:
-    """The last feature map: what enters the last spatial pooling, mean or flattening before the logits.
+def find_layers(recording: Recording, by_user: Sequence[str], by_family: str | None) -> dict[str, Value]:
+    """The layers to start from, by name: the user's choice, else that of the family, else the last feature maps.
 
+    A family's layer is taken where all that the logits know of the images passed it: not in a network that pools other
+    maps as well.
+
+    Raises:
+        LayerError: If a chosen layer is no feature map, or none was found.
+    """
+    if by_user:
+        found = {path: find_value(recording, path) for path in by_user}
+        return {path: value for i, (path, value) in enumerate(found.items()) if value not in list(found.values())[:i]}
+    if by_family is not None and recording.tape.outputs_of.get(by_family, [None])[-1] is not None:
+        value = find_value(recording, by_family)
+        if all_pass(recording, value):
+            return {by_family: value}
+    return find_last_maps(recording)
+
+
+def all_pass(recording: Recording, layer: Value) -> bool:
+    """Whether every path from the images to the logits passes a layer."""
+    seen, todo = {layer}, [recording.logits_value]
+    while todo:
+        value = todo.pop()
+        if value in seen:
+            continue
+        if value.producer is None:
+            return False
+        seen.add(value)
+        todo.extend(value.producer.inputs)
+    return True
+
+
+def find_last_maps(recording: Recording) -> dict[str, Value]:
+    """The last feature maps: what enters the last spatial pooling, mean or flattening on every path to the logits.
+
+    Several where maps are pooled apart from each other: late fusion, pooling of several scales, two calls of one trunk.
     Where the maps have shrunk to one position already, it is the map that is flattened; where a convolution as large as
     the map takes the place of flattening (a fully convolutional head), what that convolution reads.
 
     Returns:
-        The name (a module path if a module returned it, else ``aten.<op>:<k>``) and the value.
+        Name and value of each, in order of execution.
 
     Raises:
         LayerError: If there is no such step.
     """
-    tail = _vector_tail(recording.logits_value)
-    collapses = [op for op in tail if _pools(op) and not _is_vector(op.inputs[0])]
+    tail, maps = _vector_tail(recording.logits_value)
+    collapses = [op for op in tail if _pools(op) and op.inputs[0] in maps]
     flattens = [op for op in tail if _pools(op) and len(op.output.shape) == 2 and _feeds_weights(op, tail)]
-    reads_whole = [op for op in tail if op.inputs[0].positions > 1]
-    for step in (collapses or flattens or reads_whole)[-1:]:
+    reads_whole = [op for op in tail if op.inputs[0] in maps]
+    found: dict[Value, str] = {}
+    for step in collapses or flattens[-1:] or reads_whole[-1:]:
         value = step.inputs[0]
         while value.producer is not None and _hands_on_a_map(value, step, len(recording.tape.images.shape)):
             value = value.producer.inputs[0]
@@ -144,7 +221,9 @@ def find_last_map(recording: Recording) -> tuple[str, Value]:
                 f"what enters the last pooling or selection is {name!r} of shape {tuple(value.shape)}: tokens, not a "
                 f"map over positions. {advice}"
             )
-        return name, value
+        found[value] = name
+    if found:
+        return {found[value]: value for value in sorted(found, key=lambda v: v.order)}
     raise LayerError(
         "no step from a feature map to a vector was found in this model (no pooling, mean or flattening before the "
         "logits): name the layer to start from with layer='<module path>'"
@@ -153,16 +232,19 @@ def find_last_map(recording: Recording) -> tuple[str, Value]:
 
 def name_of(tape: Tape, value: Value) -> str:
     """A name that `find_value` understands."""
-    if tape.module_of.get(value):
-        return tape.module_of[value]
+    path = tape.module_of.get(value)
+    if path:
+        runs = tape.outputs_of[path]
+        return path if runs[-1] is value else f"{path}#{runs.index(value)}"
     op = value.producer
     if op is None:
         raise LayerError("the images themselves enter the last pooling: the model has no feature map")
-    return f"{op.name}:{[o for o in tape.ops if o.name == op.name].index(op)}"
+    number = [o for o in tape.ops if o.name == op.name].index(op)
+    return f"{op.name}:{number}" if op.outputs[0] is value else f"{op.name}:{number}.{op.outputs.index(value)}"
 
 
 def _hands_on_a_map(value: Value, step: Op, dimensions: int) -> bool:
-    """Whether the map is to be looked for further back: behind a pooling, a copy or a flattening of its positions.
+    """Whether the map is to be looked for further back: behind a pooling, a copy, a cut or a flattening of positions.
 
     A view that has as many dimensions as the images is a map already.
     """
@@ -170,29 +252,60 @@ def _hands_on_a_map(value: Value, step: Op, dimensions: int) -> bool:
     assert op is not None
     if step.packet in VIEWS and op.packet in AVERAGES:
         return True
+    if op.packet in CUTS and len(op.inputs[0].shape) == len(value.shape) == dimensions:
+        return True
     if op.packet in VIEWS and len(value.shape) == dimensions:
         return False
     return op.packet in VIEWS | COPIES and op.inputs[0].positions > 1
 
 
-def _vector_tail(value: Value) -> list[Op]:
-    """The operations between the maps and the logits, in order: all that is left behind any map of several positions.
+def _vector_tail(end: Value) -> tuple[list[Op], set[Value]]:
+    """The operations between the maps and the logits, in order, and all maps.
 
-    A gate's pooling is not among them: what it gates is a map.
+    What is made of vectors alone stays a vector, in whichever shape it is kept. A gate's pooling is not among the
+    operations: what it gates is a map, or a vector that was one.
     """
+    maps = _maps(end)
     seen: set[Op] = set()
-    todo = [value]
+    todo = [end]
     while todo:
         value = todo.pop()
-        if value.producer is not None and value.producer not in seen and _is_vector(value):
-            seen.add(value.producer)
-            todo.extend(value.producer.inputs)
-    return sorted(seen, key=lambda op: op.index)
+        made_by = value.producer
+        if made_by is None or made_by in seen or value in maps:
+            continue
+        seen.add(made_by)
+        operands = made_by.inputs
+        signal = signal_of(*operands) if made_by.packet in PRODUCTS and len(operands) == 2 else None
+        todo.extend(operands if signal is None else [signal])
+    return sorted(seen, key=lambda op: op.index), maps
 
 
-def _is_vector(value: Value) -> bool:
-    """Whether a sample is one column of numbers, whichever dimension it lies along."""
-    return max(value.shape[1:], default=1) == value.shape[1:].numel()
+def _maps(end: Value) -> set[Value]:
+    """The values that still have positions, of those that `end` depends on; the images among them.
+
+    Positions are gone where an image is one column of numbers (or several, one for each copy that it had before).
+    Rows that were made of positions are positions still.
+    """
+    maps: set[Value] = set()
+    for op in leading_to(end):
+        before = [v for v in op.inputs if v in maps or v.producer is None]
+        maps.update(before)
+        columns = all(map(_is_column, before))
+        copies = max((v.known_samples.copies(v.shape) for v in before), default=0)
+        for value in op.outputs if before else ():
+            if value is None or value.samples is None:
+                continue
+            kept = value.samples.copies(value.shape)
+            if not _is_column(value) or kept > copies or (columns and kept == copies):
+                maps.add(value)
+    return maps
+
+
+def _is_column(value: Value) -> bool:
+    """Whether a copy of an image is one column of numbers, whichever dimension it lies along."""
+    rest = list(value.shape)
+    del rest[value.known_samples.dim : value.known_samples.dim + 1]
+    return max(rest, default=1) == math.prod(rest)
 
 
 def _pools(op: Op) -> bool:

@@ -35,7 +35,7 @@ def _one_by_one(method: Method, problem: Problem, options: dict[str, Any], mixed
         alone = replace(problem, images=problem.images[i : i + 1], targets=problem.targets[i : i + 1], report=report)
         try:
             parts.append(method.explain(alone, **options))
-        except RuntimeError as error:
+        except Exception as error:
             if i == 0 and not _runs_alone(alone):
                 raise _refusal(mixed, "it does not take an image alone") from error
             raise

@@ -59,6 +59,7 @@ def record(
     output: OutputKey = None,
     binary: bool = True,
     from_logits: bool = False,
+    apart: bool = True,
 ) -> Recording:
     """Run the model once and record it.
 
@@ -71,6 +72,7 @@ def record(
         output: Which entry of a tuple or dict of outputs holds the logits.
         binary: Whether one logit has two sides, targets 0 and 1.
         from_logits: Whether relevance will start at the logits, by rules that may follow the signs of weights.
+        apart: Whether the rows of `images` are images that no rule may couple.
 
     Returns:
         The recording.
@@ -94,7 +96,7 @@ def record(
             "(numpy, .item(), a custom kernel) or returns a constant. Explain the part of it that stays in torch."
         )
     mixing = trace_samples(tape, TRANSFERS, class_value)
-    if mixing is not None:
+    if mixing is not None and apart:
         raise MixedImagesError(mixing, logits)
     return Recording(tape, logits, value, class_logits, class_value)
 

@@ -36,8 +36,8 @@ class Samples:
         return 0 <= self.dim < len(shape) and shape[self.dim] % (self.batch * self.inner) == 0
 
     def copies(self, shape: torch.Size | tuple[int, ...]) -> int:
-        """How many entries of the dimension belong to one image."""
-        return shape[self.dim] // self.batch
+        """How many entries of the dimension belong to one image; 1 of a number, which has no dimensions."""
+        return shape[self.dim] // self.batch if shape else 1
 
     def labels(self, size: int, device: torch.device | None = None) -> Tensor:
         """The image of every entry of the dimension, which has `size`: int64 (size,)."""

@@ -11,6 +11,7 @@ Only what the propagation rules ask for is kept: `Keeps` says which tensors of a
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -167,7 +168,7 @@ class Tape(TorchDispatchMode):
     Attributes:
         images: The images' value.
         ops: What was recorded, in order of execution.
-        outputs_of: For each module path that ran, the value it returned last; None where that was no single tensor.
+        outputs_of: For each module path that ran, what it returned, run by run; None where that was no single tensor.
         module_of: For a value that a module returned, the path of the outermost such module.
     """
 
@@ -181,7 +182,7 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.images = Value(images.shape, images.dtype, pixels=True, data=images)
         self.ops: list[Op] = []
-        self.outputs_of: dict[str, Value | None] = {}
+        self.outputs_of: dict[str, list[Value | None]] = {}
         self.module_of: dict[Value, str] = {}
         self._keeps, self._is_weighted, self._wanted = keeps, is_weighted, wanted
         self._keep_all = False
@@ -191,6 +192,7 @@ class Tape(TorchDispatchMode):
         self._kept: dict[int, list[Value]] = {images.untyped_storage()._cdata: [self.images]}
         self._writes = WriteLog()
         self._modules: list[str] = []
+        self._thread = threading.get_ident()
         self._written_arguments: dict[Any, tuple[tuple[int, str], ...]] = {}
 
     def value_of(self, tensor: Tensor) -> Value | None:
@@ -332,24 +334,32 @@ class Tape(TorchDispatchMode):
 
     def _note_output(self, path: str, output: Any) -> None:
         value = self.value_of(output) if isinstance(output, Tensor) else None
-        self.outputs_of[path] = value
+        runs = self.outputs_of.setdefault(path, [])
+        runs.append(value)
         if value is None:
             return
         # The outermost of the modules that return it; not one that only hands it on, like a dropout behind it.
         if value not in self.module_of or _inside(self.module_of[value], path):
             self.module_of[value] = path
-        if path in self._wanted:
+        if path in self._wanted or f"{path}#{len(runs) - 1}" in self._wanted:
             self._keep([output])
             self._keep_all = True
 
+    def _mine(self) -> bool:
+        """Whether a hook was called by the recorded pass: another thread may run the model at the same time."""
+        return threading.get_ident() == self._thread
+
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
-            self._modules.append(path)
+            if self._mine():
+                self._modules.append(path)
 
         return hook
 
     def _leaving(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if not self._mine():
+                return
             self._modules.pop()
             self._paused = True  # what follows is bookkeeping, not the model's work
             try:

@@ -26,7 +26,7 @@ or wrong. A single image needs no digit, but its `Samples` still tell copies fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from hedgeseg.attribution.samples import Samples
@@ -75,13 +75,14 @@ def trace_samples(tape: Tape, transfers: Mapping[Any, Transfer], end: Value) -> 
     return end.producer if mixing is None and end.samples != Samples(batch) else mixing
 
 
-def leading_to(end: Value) -> list[Op]:
-    """The operations that a value depends on, in order of execution."""
+def leading_to(end: Value, stops: Container[Value] = ()) -> list[Op]:
+    """The operations that a value depends on, in order of execution; none that only a stop depends on."""
     found: set[Op] = set()
     todo = [end]
     while todo:
-        op = todo.pop().producer
-        if op is not None and op not in found:
+        value = todo.pop()
+        op = value.producer
+        if op is not None and op not in found and value not in stops:
             found.add(op)
             todo.extend(op.inputs)
     return sorted(found, key=lambda op: op.index)

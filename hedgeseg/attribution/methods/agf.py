@@ -59,41 +59,40 @@ def explain(problem: Problem) -> Explanation:
     """
     book = rule_book()
     recording = record_logits(problem, book)
-    top, *_ = classifiers(recording)
-    at, _ = linear_map(top, problem.dtype)
-    phi, g = initial_streams(problem, recording, at)
+    tops = list(dict.fromkeys(linear_map(op, problem.dtype)[0] for op in classifiers(recording)))
+    streams = initial_streams(problem, recording, tops)
     maps = []
     slices = list(problem.target_slices())
     for i, part in enumerate(slices):
-        start = {at: torch.cat([phi[part], g[part]])}
+        start = {at: torch.cat([phi[part], g[part]]) for at, (phi, g) in zip(tops, streams, strict=True)}
         ends = sweep(recording.tape, start, book, free=i == len(slices) - 1, report=problem.report)
         maps.append(peak_normalised(ends[recording.tape.images].chunk(2)[0]).sum(2))
     empty = problem.images.new_empty(0, len(problem.images), *problem.images.shape[2:], dtype=problem.dtype)
     return Explanation(torch.cat(maps) if maps else empty, recording.logits)
 
 
-def initial_streams(problem: Problem, recording: Recording, at: Value) -> tuple[Tensor, Tensor]:
-    """Relevance and gradient at the classifier's input.
+def initial_streams(problem: Problem, recording: Recording, tops: Sequence[Value]) -> list[tuple[Tensor, Tensor]]:
+    """Relevance and gradient at the input of every classifier (one in most networks).
 
     The gradient is that of ``q_t``, with ``q = softmax_k(y_t exp(-((y_k - y_t) / sigma)^2 / 2))`` and
     ``sigma = max_k |y_k - y_t|`` (Eq. 3-4).
 
     Returns:
-        ``x g`` and ``g``, (T, *shape of the input) each.
+        For each ``x g`` and ``g``, (T, *shape of the input).
     """
-    x = data(at, problem.dtype).detach()
-    with torch.enable_grad(), full_precision(x):
-        leaf = x.clone().requires_grad_()
-        logits = run_head(recording, at, leaf.clone())
+    xs = [data(top, problem.dtype).detach() for top in tops]
+    with torch.enable_grad(), full_precision(xs[0]):
+        leaves = [x.clone().requires_grad_() for x in xs]
+        logits = run_head(recording, {top: leaf.clone() for top, leaf in zip(tops, leaves, strict=True)})
         rows = []
         for target in problem.targets.T[:, :, None]:
             y = logits.gather(1, target)
             sigma = (logits - y).abs().max(1, keepdim=True).values
             distance = safe_divide(logits - y, sigma.expand_as(logits))
             q = torch.softmax(y * torch.exp(-distance.square() / 2), 1)
-            rows.append(torch.autograd.grad(q.gather(1, target).sum(), leaf, retain_graph=True)[0])
-    g = torch.stack(rows) if rows else x.new_empty(0, *x.shape)
-    return x * g, g
+            rows.append(torch.autograd.grad(q.gather(1, target).sum(), leaves, retain_graph=True))
+    gradients = map(torch.stack, zip(*rows, strict=True)) if rows else (x.new_empty(0, *x.shape) for x in xs)
+    return [(x * g, g) for x, g in zip(xs, gradients, strict=True)]
 
 
 def peak_normalised(phi: Tensor) -> Tensor:

@@ -9,10 +9,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from hedgeseg.attribution.feature_map import channels_first
-from hedgeseg.attribution.methods.excitation_backprop import default_layer
-from hedgeseg.attribution.methods.from_layer import resize
-from hedgeseg.attribution.methods.from_logits import classifiers, one_hot, propagate, record_with_layer
+from hedgeseg.attribution.layers import AND
+from hedgeseg.attribution.methods.excitation_backprop import default_layer, walk
+from hedgeseg.attribution.methods.from_logits import classifiers, record_with_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.excitation import contrast, excitation_rules
 from hedgeseg.attribution.rules.layered import on_layer
@@ -41,13 +40,10 @@ def explain(problem: Problem, relu: bool = True) -> Explanation:
         return contrast(linear, x, r)
 
     book = RuleBook("contrastive_excitation_backprop", excitation_rules())
-    recording, name, layer = record_with_layer(problem, book, default_layer(problem.model))
+    recording, layers = record_with_layers(problem, book, default_layer(problem.model))
     book = replace(book, special=dict.fromkeys(classifiers(recording), on_layer(top)))
-    passed = propagate(problem, recording, book, one_hot(problem, recording), until=layer)
-    maps = channels_first(recording.tape, layer, passed).sum(2)
-    if relu:
-        maps = maps.clamp(min=0)
-    return Explanation(resize(maps, problem.images.shape[2:]), recording.logits, name)
+    maps = walk(problem, recording, book, list(layers.values()), relu)
+    return Explanation(maps, recording.logits, AND.join(layers))
 
 
 METHOD = Method(

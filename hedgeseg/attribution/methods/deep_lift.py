@@ -46,7 +46,13 @@ def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
         reference = torch.full_like(image, baseline)
         pair = torch.cat([image, reference]).to(problem.images.dtype)
         recording = record(
-            problem.model, pair, lambda op: Keeps(), is_weighted, output=problem.output, binary=problem.binary
+            problem.model,
+            pair,
+            lambda op: Keeps(),
+            is_weighted,
+            output=problem.output,
+            binary=problem.binary,
+            apart=False,
         )
         rows = []
         for target in targets.tolist():

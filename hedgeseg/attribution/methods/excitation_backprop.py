@@ -5,15 +5,17 @@ r = attribute(model, images, targets, method="excitation_backprop", layer="layer
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from hedgeseg.attribution.feature_map import channels_first
-from hedgeseg.attribution.layers import clean, family_layer
-from hedgeseg.attribution.methods.from_layer import resize
-from hedgeseg.attribution.methods.from_logits import one_hot, propagate, record_with_layer
+from hedgeseg.attribution.layers import AND, clean, family_layer
+from hedgeseg.attribution.methods.from_logits import one_hot, propagate_between, record_with_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.projection import Projection
+from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.excitation import excitation_rules
 from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.tape import Value
 
 
 def explain(problem: Problem) -> Explanation:
@@ -28,10 +30,21 @@ def explain(problem: Problem) -> Explanation:
         one forward pass, and per target two convolutions for each layer behind the chosen one.
     """
     book = RuleBook("excitation_backprop", excitation_rules())
-    recording, name, layer = record_with_layer(problem, book, default_layer(problem.model))
-    passed = propagate(problem, recording, book, one_hot(problem, recording), until=layer)
-    maps = channels_first(recording.tape, layer, passed).sum(2)
-    return Explanation(resize(maps, problem.images.shape[2:]), recording.logits, name)
+    recording, layers = record_with_layers(problem, book, default_layer(problem.model))
+    maps = walk(problem, recording, book, list(layers.values()))
+    return Explanation(maps, recording.logits, AND.join(layers))
+
+
+def walk(problem: Problem, recording: Recording, book: RuleBook, layers: list[Value], relu: bool = False) -> Tensor:
+    """From the targets to the layers, summed over channels, at the images' grid: (T, N, *space)."""
+    start = {recording.class_logits_value: one_hot(problem, recording)}
+    passed = propagate_between(problem, recording, book, start, layers)
+    maps = [channels_first(recording.tape, layer, r).sum(2) for layer, r in zip(layers, passed, strict=True)]
+    projection = Projection(recording.tape, book.method)
+    brought = [
+        projection.to_images(layer, m.clamp(min=0) if relu else m) for layer, m in zip(layers, maps, strict=True)
+    ]
+    return sum(brought[1:], brought[0])
 
 
 def default_layer(model: nn.Module) -> str | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
+from hedgeseg.attribution.layers import AND
 from hedgeseg.attribution.methods.method import Explanation, Problem
 from hedgeseg.attribution.one_logit import two_sides
 from hedgeseg.attribution.recording import select_logits
@@ -96,9 +97,10 @@ def refuse_layer(problem: Problem, method: str) -> None:
     Raises:
         ValueError: Names the layer and the method.
     """
-    if problem.layer is not None:
+    if problem.layers:
         raise ValueError(
-            f"layer={problem.layer!r}: method {method!r} explains the pixels and reads no layer; leave layer out"
+            f"layer={AND.join(problem.layers)!r}: method {method!r} explains the pixels and reads no layer; "
+            "leave layer out"
         )
 
 

@@ -1,55 +1,54 @@
-"""What the methods that start at a feature map share: one recorded forward pass and the layer in it."""
+"""What the methods that start at feature maps share: one recorded forward pass and the layers in it."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterable
+
 from torch import Tensor
 
-from hedgeseg.attribution.feature_map import FeatureMap, channels_first
+from hedgeseg.attribution.feature_map import FeatureMap, FeatureMaps, channels_first
 from hedgeseg.attribution.head import LostValueError, head_gradients
-from hedgeseg.attribution.layers import family_layer, find_last_map, find_value
+from hedgeseg.attribution.layers import AND, family_layer, find_layers
 from hedgeseg.attribution.methods.method import Problem
-from hedgeseg.attribution.recording import Recording, record
+from hedgeseg.attribution.projection import Projection
+from hedgeseg.attribution.recording import record
 from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Value
 
 
-def record_to_layer(problem: Problem, book: RuleBook) -> FeatureMap:
-    """Record the forward pass and differentiate the head behind the layer.
+def record_to_layers(problem: Problem, book: RuleBook) -> FeatureMaps:
+    """Record the forward pass and differentiate the head behind the layers.
 
     Args:
         problem: What is to be explained.
         book: The rules that will be used, for what they need kept; may be empty.
 
     Returns:
-        The layer's output and the gradients of the targets' logits with respect to it, channels first.
+        The layers' outputs and the gradients of the targets' logits with respect to them, channels first. Of two layers
+        one behind the other, the first has the gradient past the second.
     """
-    chosen = problem.layer or family_layer(problem.model)
-    wanted = frozenset() if chosen is None else frozenset({chosen})
+    family = family_layer(problem.model)
+    wanted = frozenset(problem.layers or ([family] if family is not None else []))
     while True:
         recording = record(
             problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output, problem.binary
         )
-        name, layer = locate(recording, chosen, by_user=problem.layer is not None)
+        layers = find_layers(recording, problem.layers, family)
         try:
-            if layer.data is None:
-                raise LostValueError(name)
-            activation, gradients = head_gradients(recording, layer, problem.targets)
+            if any(value.data is None for value in layers.values()):
+                raise LostValueError(AND.join(layers))
+            found = head_gradients(recording, list(layers.values()), problem.targets)
         except LostValueError:
-            if name in wanted:
+            if wanted.issuperset(layers):
                 raise
-            wanted = frozenset({name})  # an unusual head: run again and keep all that it needs
+            wanted = frozenset(layers)  # an unusual head: run again and keep all that it needs
             continue
-        activation, gradients = (channels_first(recording.tape, layer, values) for values in (activation, gradients))
-        return FeatureMap(recording, name, layer, activation, gradients)
-
-
-def locate(recording: Recording, chosen: str | None, by_user: bool) -> tuple[str, Value]:
-    """The name and the value of a layer; a family's choice gives way to the last feature map where it did not run."""
-    if chosen is not None and (by_user or recording.tape.outputs_of.get(chosen) is not None):
-        return chosen, find_value(recording, chosen)
-    return find_last_map(recording)
+        tape = recording.tape
+        maps = [
+            FeatureMap(tape, value, *(channels_first(tape, value, numbers) for numbers in numbers_of))
+            for value, numbers_of in zip(layers.values(), found, strict=True)
+        ]
+        return FeatureMaps(recording, AND.join(layers), maps)
 
 
 def channel_weights(gradients: Tensor) -> Tensor:
@@ -57,7 +56,8 @@ def channel_weights(gradients: Tensor) -> Tensor:
     return gradients.mean(dim=tuple(range(3, gradients.ndim)), keepdim=True)
 
 
-def resize(maps: Tensor, size: torch.Size) -> Tensor:
-    """Linear interpolation of maps (T, N, *space) to the images' size, half-pixel centres."""
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)]
-    return torch.nn.functional.interpolate(maps, size=tuple(size), mode=mode, align_corners=False)
+def projected(layers: FeatureMaps, maps: Iterable[Tensor], method: str) -> Tensor:
+    """One map (T, M, *space) for each layer, brought to the images' grid and added up: (T, N, *space)."""
+    projection = Projection(layers.recording.tape, method)
+    brought = [projection.to_images(layer.value, m) for layer, m in zip(layers.maps, maps, strict=True)]
+    return sum(brought[1:], brought[0])

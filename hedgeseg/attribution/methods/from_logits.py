@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
 from hedgeseg.attribution.errors import LayerError, UnsupportedOpError
 from hedgeseg.attribution.inputs import check_targets
-from hedgeseg.attribution.layers import name_of
+from hedgeseg.attribution.layers import find_layers, name_of
 from hedgeseg.attribution.methods.from_forward import refuse_layer
-from hedgeseg.attribution.methods.from_layer import locate
 from hedgeseg.attribution.methods.method import Problem
 from hedgeseg.attribution.recording import Recording, record
 from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.sweep import RuleBook, sweep
 from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.tracing import leading_to
 
 
 def record_logits(problem: Problem, book: RuleBook) -> Recording:
@@ -32,45 +34,46 @@ def record_logits(problem: Problem, book: RuleBook) -> Recording:
     return _record(problem, book, frozenset())
 
 
-def record_with_layer(
+def record_with_layers(
     problem: Problem, book: RuleBook, layer: str | None, data: bool = False
-) -> tuple[Recording, str, Value]:
-    """Record the forward pass for a method that stops at a layer.
+) -> tuple[Recording, dict[str, Value]]:
+    """Record the forward pass for a method that stops at layers.
 
     Args:
         problem: What is to be explained.
         book: The rules that will be used, for what they need kept.
-        layer: The method's choice for this model, which the user's goes before; None for the last feature map.
-        data: Whether the layer's activation is needed.
+        layer: The method's choice for this model, which the user's goes before; None for the last feature maps.
+        data: Whether the layers' activations are needed.
 
     Returns:
-        The recording, and the layer's name and value.
+        The recording, and the layers by name.
 
     Raises:
-        LayerError: If the layer lies behind the last layer of a network with one logit, where the two sides part.
+        LayerError: If a layer lies behind the last layer of a network with one logit, where the two sides part.
     """
-    chosen = problem.layer or layer
-    recording = _record(problem, book, frozenset({chosen}) if data and chosen else frozenset())
-    name, value = locate(recording, chosen, by_user=problem.layer is not None)
+    wanted = frozenset(problem.layers or ([layer] if layer is not None else []))
+    recording = _record(problem, book, wanted if data else frozenset())
+    layers = find_layers(recording, problem.layers, layer)
     if recording.class_logits_value is not recording.logits_value:
-        name, value = _before_the_sides_part(recording, name, value, by_user=problem.layer is not None)
-    if data and value.data is None:
-        recording = _record(problem, book, frozenset({name}))
-        name, value = locate(recording, name, by_user=True)
-    return recording, name, value
+        layers = _before_the_sides_part(recording, layers, by_user=bool(problem.layers))
+    if data and any(value.data is None for value in layers.values()):
+        recording = _record(problem, book, frozenset(layers))
+        layers = find_layers(recording, list(layers), None)
+    return recording, layers
 
 
-def _before_the_sides_part(recording: Recording, name: str, value: Value, by_user: bool) -> tuple[str, Value]:
-    """The layer, or what the last layer of a network with one logit reads: relevance of side 0 leaves by it."""
+def _before_the_sides_part(recording: Recording, layers: dict[str, Value], by_user: bool) -> dict[str, Value]:
+    """The layers, or what the last layer of a network with one logit reads: relevance of side 0 leaves by it."""
     (entrance, *_) = classifiers(recording)[0].inputs
-    if value.order <= entrance.order:
-        return name, value
-    if by_user:
+    before = name_of(recording.tape, entrance)
+    behind = [name for name, value in layers.items() if value.order > entrance.order]
+    if by_user and behind:
         raise LayerError(
-            f"layer={name!r} lies behind the last layer with weights, where the two sides of this network's one logit "
-            f"part; choose {name_of(recording.tape, entrance)!r} or a layer before it"
+            f"layer={behind[0]!r} lies behind the last layer with weights, where the two sides of this network's one "
+            f"logit part; choose {before!r} or a layer before it"
         )
-    return name_of(recording.tape, entrance), entrance
+    kept = {name: value for name, value in layers.items() if name not in behind}
+    return kept | ({before: entrance} if behind else {})
 
 
 def _record(problem: Problem, book: RuleBook, wanted: frozenset[str]) -> Recording:
@@ -92,39 +95,55 @@ def target_logits(problem: Problem, recording: Recording) -> Tensor:
     return one_hot(problem, recording) * recording.class_logits.detach().to(problem.dtype)
 
 
-def propagate(
-    problem: Problem,
-    recording: Recording,
-    book: RuleBook,
-    start: Tensor,
-    at: Value | None = None,
-    until: Value | None = None,
-) -> Tensor:
-    """Sweep in slices that fit the problem's memory bound.
+def propagate(problem: Problem, recording: Recording, book: RuleBook, start: Tensor) -> Tensor:
+    """Sweep from the logits to the pixels, in slices that fit the problem's memory bound.
 
     Args:
         problem: What is to be explained.
         recording: Its forward pass; what it kept is freed.
         book: The rules.
-        start: Relevance to begin with, (rows, *shape of `at`).
-        at: Where it begins; the logits if None.
-        until: Where it is read; the images if None.
+        start: Relevance to begin with, (rows, N, K).
 
     Returns:
-        Relevance there, (rows, *its shape); 0 where none arrives.
+        Relevance of the images, (rows, *their shape); 0 where none arrives.
     """
-    end = recording.tape.images if until is None else until
-    slices = list(problem.target_slices(len(start)))
-    parts = []
+    (pixels,) = propagate_between(
+        problem, recording, book, {recording.class_logits_value: start}, [recording.tape.images]
+    )
+    return pixels
+
+
+def propagate_between(
+    problem: Problem, recording: Recording, book: RuleBook, start: Mapping[Value, Tensor], ends: Sequence[Value]
+) -> list[Tensor]:
+    """The same between values of one's choice.
+
+    Args:
+        problem: What is to be explained.
+        recording: Its forward pass; what it kept is freed.
+        book: The rules.
+        start: Relevance to begin with, (rows, *shape) for each value.
+        ends: Where it is read; it goes no further from there.
+
+    Returns:
+        Relevance at every end, (rows, *its shape); 0 where none arrives.
+    """
+    like = next(iter(start.values()))
+    slices = list(problem.target_slices(len(like)))
+    parts: list[list[Tensor]] = [[like.new_empty(0, *end.shape)] for end in ends]
     for i, part in enumerate(slices):
-        begin = {recording.class_logits_value if at is None else at: start[part]}
-        ends = sweep(recording.tape, begin, book, stops=[end], free=i == len(slices) - 1, report=problem.report)
-        parts.append(ends[end] if end in ends else start.new_zeros(len(start[part]), *end.shape))
-    return torch.cat(parts) if parts else start.new_empty(0, *end.shape)
+        begin = {value: r[part] for value, r in start.items()}
+        arrived = sweep(recording.tape, begin, book, stops=ends, free=i == len(slices) - 1, report=problem.report)
+        for end, found in zip(ends, parts, strict=True):
+            found.append(arrived[end] if end in arrived else like.new_zeros(len(like[part]), *end.shape))
+    return [torch.cat(found) for found in parts]
 
 
 def classifiers(recording: Recording) -> list[Op]:
-    """The last layer with weights before the logits; both of its sides where the network has one logit.
+    """The last layers with weights on every path to the logits, from the last to the first.
+
+    One in most networks; both of its sides where the network has one logit; one per head where the logits of several
+    are added up. One that another of them reads counts as hidden.
 
     Raises:
         UnsupportedOpError: If there is none.
@@ -142,5 +161,6 @@ def classifiers(recording: Recording) -> list[Op]:
             todo.extend(op.inputs)
     if not found:
         raise UnsupportedOpError("no layer with weights lies before the logits, so there is no classifier to start at")
-    last = max(found, key=lambda op: op.index)
-    return [op for op in found if op.inputs == last.inputs]
+    found.sort(key=lambda op: -op.index)
+    read = {before for op in found for v in op.inputs for before in leading_to(v)}
+    return [op for op in found if op not in read]

@@ -10,18 +10,20 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.methods.from_layer import resize
 from hedgeseg.attribution.methods.from_logits import one_hot, record_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.gradient import gradient, linear_gradient
 from hedgeseg.attribution.rules.linear import WEIGHTED, bias_of
 from hedgeseg.attribution.rules.structural import BATCH_NORMS
+from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
 from hedgeseg.attribution.tape import Keeps, Op, Value
 
-# Called with the bias's share of the logit, spread over where it acts: (T, N, O) or (T, N, C, *space).
-OnBias = Callable[[Tensor], None]
+# Called with the bias's share of the logit, spread over where it acts, (T, M, O) or (T, M, C, *space), and the value
+# that it was added to.
+OnBias = Callable[[Tensor, Value], None]
 
 
 def explain(problem: Problem) -> Explanation:
@@ -37,17 +39,19 @@ def explain(problem: Problem) -> Explanation:
         Maps >= 0, a sum of as many maps from 0 to 1 as the network has channels with a bias; it hardly depends on the
         target. Cost: one forward pass, and as much again as one backward pass per target.
     """
-    recording = record_logits(problem, rule_book(lambda term: None))
+    recording = record_logits(problem, rule_book(lambda term, value: None))
     size, parts = problem.images.shape[2:], []
+    projection = Projection(recording.tape, "full_grad")
     slices = list(problem.target_slices())
     for i, part in enumerate(slices):
         maps = problem.images.new_zeros(len(problem.targets.T[part]), len(problem.images), *size, dtype=problem.dtype)
 
-        def add(term: Tensor, maps: Tensor = maps) -> None:
+        def add(term: Tensor, value: Value, maps: Tensor = maps) -> None:
             if term.ndim > 3:
-                maps += resize(unit_range(term).sum(2), size)
+                ranged = unit_range(copies_as_rows(term, value.known_samples))
+                maps += projection.to_images(value, ranged.sum(2))
 
-        add(gradient_terms(problem, recording, part, add, free=i == len(slices) - 1))
+        add(gradient_terms(problem, recording, part, add, free=i == len(slices) - 1), recording.tape.images)
         parts.append(maps)
     empty = problem.images.new_empty(0, len(problem.images), *size, dtype=problem.dtype)
     return Explanation(torch.cat(parts) if parts else empty, recording.logits)
@@ -79,13 +83,13 @@ def rule_book(on_bias: OnBias) -> RuleBook:
         assert g is not None
         bias = bias_of(op, g.dtype)
         if bias is not None:
-            on_bias(bias * g)
+            on_bias(bias * g, op.output)
         return linear_gradient(op, relevance)
 
     def normalised(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
         g = relevance[0]
         assert g is not None
-        on_bias(_offset(op, g) * g)
+        on_bias(_offset(op, g) * g, op.output)
         return gradient(op, relevance)
 
     rules = {
@@ -106,6 +110,14 @@ def _offset(op: Op, like: Tensor) -> Tensor:
 
     y: Tensor = op.run(at_zero)[0]
     return y
+
+
+def copies_as_rows(term: Tensor, samples: Samples) -> Tensor:
+    """A term with its images in rows, (T, M, C, *space), where a norm had them among the channels of one row."""
+    if samples.dim != 1 or term.shape[1] != 1 or samples.batch == 1:
+        return term
+    digits = term[:, 0].unflatten(1, (-1, samples.batch, samples.inner))
+    return digits.transpose(1, 2).flatten(2, 3)
 
 
 def unit_range(terms: Tensor) -> Tensor:

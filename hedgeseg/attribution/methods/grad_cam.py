@@ -5,7 +5,7 @@ r = attribute(model, images, targets, method="grad_cam", relu=False)
 
 from __future__ import annotations
 
-from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer, resize
+from hedgeseg.attribution.methods.from_layer import channel_weights, projected, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.sweep import RuleBook
 
@@ -20,13 +20,13 @@ def explain(problem: Problem, relu: bool = False) -> Explanation:
 
     Returns:
         Maps in units of the logit per position: positive where features that raise the logit are active, negative
-        where those that lower it are. Cost: one forward pass.
+        where those that lower it are. Of several layers the maps add up. Cost: one forward pass.
     """
-    layer = record_to_layer(problem, RuleBook("grad_cam", {}))
-    maps = (channel_weights(layer.gradients) * layer.activation).sum(2)
+    layers = record_to_layers(problem, RuleBook("grad_cam", {}))
+    maps = [(channel_weights(layer.gradients) * layer.activation).sum(2) for layer in layers.maps]
     if relu:
-        maps = maps.clamp(min=0)
-    return Explanation(resize(maps, problem.images.shape[2:]), layer.recording.logits, layer.name)
+        maps = [m.clamp(min=0) for m in maps]
+    return Explanation(projected(layers, maps, "grad_cam"), layers.recording.logits, layers.name)
 
 
 METHOD = Method("grad_cam", "Grad-CAM (Selvaraju et al. 2017): gradient-weighted feature map, resized", explain, True)

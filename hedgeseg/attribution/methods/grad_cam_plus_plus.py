@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hedgeseg.attribution.methods.from_layer import record_to_layer, resize
+from hedgeseg.attribution.methods.from_layer import projected, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.sweep import RuleBook
@@ -20,12 +20,15 @@ def explain(problem: Problem) -> Explanation:
         problem: What is to be explained; its layer is chosen as for ``hedge``.
 
     Returns:
-        Maps >= 0, in units of the activation: what lowers the logit is left out. Cost: one forward pass.
+        Maps >= 0, in units of the activation: what lowers the logit is left out. Of several layers the maps add up.
+        Cost: one forward pass.
     """
-    layer = record_to_layer(problem, RuleBook("grad_cam_plus_plus", {}))
-    weights = pixel_weights(layer.activation, layer.gradients)
-    maps = (weights * layer.activation).sum(2).clamp(min=0)
-    return Explanation(resize(maps, problem.images.shape[2:]), layer.recording.logits, layer.name)
+    layers = record_to_layers(problem, RuleBook("grad_cam_plus_plus", {}))
+    maps = [
+        (pixel_weights(layer.activation, layer.gradients) * layer.activation).sum(2).clamp(min=0)
+        for layer in layers.maps
+    ]
+    return Explanation(projected(layers, maps, "grad_cam_plus_plus"), layers.recording.logits, layers.name)
 
 
 def pixel_weights(activation: Tensor, gradients: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.branches import find_fork, main_branch
-from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer
+from hedgeseg.attribution.feature_map import FeatureMap
+from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
 from hedgeseg.attribution.rules.arithmetic import safe_divide
@@ -88,13 +89,13 @@ def explain(
     if stages is not None:
         check_stages(stages)
     book = rule_book(gamma, variant, residual, precision, ablate)
-    layer = record_to_layer(problem, book)
-    tape, initial = layer.recording.tape, layer.placed(initial_map(layer.activation, layer.gradients, layer.samples))
+    layers = record_to_layers(problem, book)
+    tape, initial = layers.recording.tape, layers.start(initial_maps(layers.maps))
     scale = doubled_forks(tape) if variant == "official" else {}
     maps = []
     slices = list(problem.target_slices())
     for i, part in enumerate(slices):
-        start = {layer.value: initial[part]}
+        start = {value: r[part] for value, r in initial.items()}
         last = i == len(slices) - 1
         seen = Stages(tape.images.shape, stages) if stages is not None else None
         ends = sweep(tape, start, book, scale=scale, free=last, report=problem.report, stages=seen)
@@ -103,7 +104,7 @@ def explain(
             continue
         relevance = ends[tape.images]
         maps.append((unit_relevance(relevance) if variant == "paper" else relevance).sum(2))
-    return Explanation(torch.cat(maps), layer.recording.logits, layer.name)
+    return Explanation(torch.cat(maps), layers.recording.logits, layers.name)
 
 
 METHOD = Method(
@@ -115,22 +116,25 @@ METHOD = Method(
 )
 
 
-def initial_map(activation: Tensor, gradients: Tensor, samples: Samples) -> Tensor:
-    """The gradient-weighted feature map, of total 1 or -1 (Eq. 5).
+def initial_maps(layers: Sequence[FeatureMap]) -> list[Tensor]:
+    """The gradient-weighted feature maps, of total 1 or -1 in all layers together (Eq. 5).
 
     Args:
-        activation: The layer's output (M, C, *space).
-        gradients: Of the targets' logits (T, M, C, *space).
-        samples: Which image every row belongs to.
+        layers: The layers, with rows (M, C, *space).
 
     Returns:
-        ``x w / |sum x w|``, (T, M, C, *space), with w the mean gradient of each channel.
+        For each layer ``x w / |sum x w|``, (T, M, C, *space), with w the mean gradient of each channel and the sum over
+        all entries of all layers that belong to an image. Maps pooled apart start as the one map does that they are the
+        channels of.
     """
-    weighted = activation * channel_weights(gradients)
-    total = per_sample(weighted, samples).abs()
+    weighted = [layer.activation * channel_weights(layer.gradients) for layer in layers]
+    total = sum(per_sample(w, layer.samples) for w, layer in zip(weighted, layers, strict=True))
+    mass = sum(per_sample(w.abs(), layer.samples) for w, layer in zip(weighted, layers, strict=True))
+    assert isinstance(total, Tensor)
     # Behind a layer norm the total is 0 but for rounding, because scaling the map does not change the logits.
-    total = torch.where(total == 0, per_sample(weighted.abs(), samples), total)
-    return weighted * spread(safe_divide(torch.ones_like(total), total), weighted, samples)
+    total = torch.where(total == 0, mass, total.abs())
+    scale = safe_divide(torch.ones_like(total), total)
+    return [w * spread(scale, w, layer.samples) for w, layer in zip(weighted, layers, strict=True)]
 
 
 def unit_relevance(relevance: Tensor) -> Tensor:
@@ -206,8 +210,8 @@ def doubled_forks(tape: Tape) -> dict[Value, float]:
 
 
 def _adds_equals(op: Op) -> bool:
-    """Whether a sum is of two values of one shape, as at the end of a residual block."""
-    return len(op.inputs) == 2 and op.inputs[0].shape == op.inputs[1].shape
+    """Whether a sum is of two values of one size, as at the end of a residual block."""
+    return len(op.inputs) == 2 and op.inputs[0].shape.numel() == op.inputs[1].shape.numel()
 
 
 def _is_pointwise(linear: Convolution, official: bool) -> bool:

@@ -22,7 +22,7 @@ class Problem:
         model: In evaluation mode, held by `explaining`.
         images: (N, C, *space), as the model takes them.
         targets: int64 (N, T).
-        layer: Clean path of the layer the user chose, or None.
+        layers: Names of the layers the user chose, see `layers`; none for the default.
         output: Which of several model outputs holds the logits.
         binary: Whether one logit has two sides, targets 0 and 1.
         rows: At most this many maps (targets times images) are propagated at once; None for no limit.
@@ -32,7 +32,7 @@ class Problem:
     model: nn.Module
     images: Tensor
     targets: Tensor
-    layer: str | None = None
+    layers: tuple[str, ...] = ()
     output: OutputKey = None
     binary: bool = True
     rows: int | None = None
@@ -58,7 +58,7 @@ class Explanation:
     Attributes:
         maps: (T, N, *space), channel-summed, at the resolution of the images.
         logits: (N, K).
-        layer: The layer that was used, "" where the method uses none.
+        layer: The layer that was used, several with " + " between them, "" where the method uses none.
     """
 
     maps: Tensor

@@ -8,15 +8,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from hedgeseg.attribution.feature_map import channels_first
-from hedgeseg.attribution.layers import family_layer
-from hedgeseg.attribution.methods.from_layer import channel_weights, resize
-from hedgeseg.attribution.methods.from_logits import one_hot, propagate, record_with_layer
+from hedgeseg.attribution.layers import AND, family_layer
+from hedgeseg.attribution.methods.from_layer import channel_weights
+from hedgeseg.attribution.methods.from_logits import one_hot, propagate_between, record_with_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.projection import Projection
+from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.alpha_beta import relevance_cam_rule
 from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of, data
 from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Op
+from hedgeseg.attribution.tape import Op, Value
 
 
 def explain(problem: Problem) -> Explanation:
@@ -28,22 +30,29 @@ def explain(problem: Problem) -> Explanation:
 
     Returns:
         Signed maps; positive where the channels are relevant to the target rather than to the other classes. Scale each
-        to [0, 1] for display, as the authors do. Cost: one forward pass, and per target two convolutions for each
-        layer behind the chosen one.
+        to [0, 1] for display, as the authors do. Of several layers the maps add up. Cost: one forward pass, and per
+        target two convolutions for each layer behind the chosen one.
     """
-    coarse, logits, name = coarse_maps(problem)
-    return Explanation(resize(coarse, problem.images.shape[2:]), logits, name)
+    recording, coarse = coarse_maps(problem)
+    projection = Projection(recording.tape, "relevance_cam")
+    first, *others = (projection.to_images(layer, maps) for layer, maps in coarse.values())
+    return Explanation(sum(others, first), recording.logits, AND.join(coarse))
 
 
-def coarse_maps(problem: Problem) -> tuple[Tensor, Tensor, str]:
-    """The maps at the layer's own resolution (T, N, *space), the logits and the layer's name."""
+def coarse_maps(problem: Problem) -> tuple[Recording, dict[str, tuple[Value, Tensor]]]:
+    """The forward pass and, by name, the layers with the maps at their own resolution, (T, M, *space)."""
     book = rule_book()
-    recording, name, layer = record_with_layer(problem, book, family_layer(problem.model), data=True)
-    activation = channels_first(recording.tape, layer, data(layer, problem.dtype))
+    recording, layers = record_with_layers(problem, book, family_layer(problem.model), data=True)
+    tape, values = recording.tape, list(layers.values())
+    activations = [channels_first(tape, value, data(value, problem.dtype)) for value in values]
     target = one_hot(problem, recording)
-    start = target - (1 - target) / target.shape[-1]
-    relevance = channels_first(recording.tape, layer, propagate(problem, recording, book, start, until=layer))
-    return (channel_weights(relevance) * activation).sum(2), recording.logits, name
+    start = {recording.class_logits_value: target - (1 - target) / target.shape[-1]}
+    passed = propagate_between(problem, recording, book, start, values)
+    maps = [
+        (channel_weights(channels_first(tape, value, r)) * x).sum(2)
+        for value, r, x in zip(values, passed, activations, strict=True)
+    ]
+    return recording, dict(zip(layers, zip(values, maps, strict=True), strict=True))
 
 
 def rule_book() -> RuleBook:

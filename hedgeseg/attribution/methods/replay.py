@@ -32,6 +32,7 @@ from hedgeseg.attribution.rules.structural import (
     VIEWS,
 )
 from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.tracing import leading_to
 
 aten = torch.ops.aten
 
@@ -56,7 +57,7 @@ class Replay(nn.Module):
         super().__init__()
         self._recording, self._dtype = recording, dtype
         self.nonlinear = nn.ModuleDict()
-        self._ops = _leading_to(recording.class_logits_value)
+        self._ops = leading_to(recording.class_logits_value)
         for op in self._ops:
             if any(v.dtype.is_floating_point for v in op.outputs if v is not None):
                 module = self._module_for(op)
@@ -174,18 +175,6 @@ class Windows(nn.Module):
             x = x.narrow(dim, 0, span).unfold(dim, kernel, stride)
         rows = x.reshape(x.shape[0], -1, math.prod(self.kernel))
         return self.maxima(rows).view(x.shape[0], x.shape[1], *self.output)
-
-
-def _leading_to(value: Value) -> list[Op]:
-    """The operations that a value depends on, in order."""
-    found: set[Op] = set()
-    todo = [value]
-    while todo:
-        op = todo.pop().producer
-        if op is not None and op not in found:
-            found.add(op)
-            todo.extend(op.inputs)
-    return sorted(found, key=lambda op: op.index)
 
 
 def _per_dimension(argument: Any, dimensions: int) -> tuple[int, ...]:

@@ -5,18 +5,19 @@ r = attribute(model, images, targets, method="rsp", multi_label=False)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from torch import Tensor
 
-from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layer
-from hedgeseg.attribution.methods.from_logits import propagate
+from hedgeseg.attribution.feature_map import FeatureMap
+from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layers
+from hedgeseg.attribution.methods.from_logits import propagate_between
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.layered import layered_rules, positive_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.rsp import OFFSET, peak_normalised, relative_start, sectional
 from hedgeseg.attribution.rules.zbeta import z_beta
-from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.sweep import RuleBook
 from hedgeseg.attribution.tape import Op
 
@@ -39,26 +40,25 @@ def explain(problem: Problem, multi_label: bool = False) -> Explanation:
         convolutions a layer, one sample at a time.
     """
     book = rule_book()
-    layer = record_to_layer(problem, book)
-    start = layer.placed(initial_map(layer.activation, layer.gradients, layer.samples, multi_label))
-    maps = propagate(problem, layer.recording, book, start, at=layer.value).sum(2)
-    return Explanation(maps, layer.recording.logits, layer.name)
+    layers = record_to_layers(problem, book)
+    start, pixels = layers.start(initial_maps(layers.maps, multi_label)), layers.recording.tape.images
+    (maps,) = propagate_between(problem, layers.recording, book, start, [pixels])
+    return Explanation(maps.sum(2), layers.recording.logits, layers.name)
 
 
-def initial_map(activation: Tensor, gradients: Tensor, samples: Samples, multi_label: bool = False) -> Tensor:
+def initial_maps(layers: Sequence[FeatureMap], multi_label: bool = False) -> list[Tensor]:
     """Where RSP begins.
 
     Args:
-        activation: The layer's output (M, C, *space).
-        gradients: Of the targets' logits (T, M, C, *space).
-        samples: Which image every row belongs to.
+        layers: The layers, with rows (M, C, *space).
         multi_label: See `explain`.
 
     Returns:
-        (T, M, C, *space).
+        (T, M, C, *space) for each layer; peaks and masses are those of all layers together.
     """
-    maps = peak_normalised(activation * channel_weights(gradients), samples)
-    return relative_start(maps, samples) if multi_label and len(maps) > 1 else maps
+    samples = [layer.samples for layer in layers]
+    maps = peak_normalised([layer.activation * channel_weights(layer.gradients) for layer in layers], samples)
+    return relative_start(maps, samples) if multi_label and len(maps[0]) > 1 else maps
 
 
 def rule_book() -> RuleBook:

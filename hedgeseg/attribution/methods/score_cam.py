@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.explaining import full_precision
+from hedgeseg.attribution.feature_map import FeatureMaps
 from hedgeseg.attribution.methods.from_forward import logits_of, rows_at_once
-from hedgeseg.attribution.methods.from_layer import record_to_layer, resize
+from hedgeseg.attribution.methods.from_layer import projected, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.sweep import RuleBook
 
 
@@ -27,22 +29,28 @@ def explain(problem: Problem) -> Explanation:
         problem: What is to be explained.
 
     Returns:
-        Maps in units of the layer's activation, not negative: the weights sum to 1. Cost: one forward pass per channel
+        Maps in units of the layer's activation, not negative: the weights sum to 1, over the channels of all layers if
+        there are several. Cost: one forward pass per channel
         of the layer (512 for a ResNet-18, 2048 for a ResNet-50), shared by all targets of an image.
 
     Raises:
         LayerError: If the layer does not exist, did not run or is no feature map, or none was found.
     """
-    layer = record_to_layer(problem, RuleBook("score_cam", {}))
+    layers = record_to_layers(problem, RuleBook("score_cam", {}))
     forward, rows = logits_of(problem), rows_at_once(problem)
-    maps = []
-    with full_precision(layer.activation):
-        for image, features, targets in zip(problem.images, layer.activation, problem.targets, strict=True):
-            scores = [forward(seen)[:, targets] for seen in _seen_through(image, features, rows)]
-            weights = torch.cat(scores).to(features.dtype).softmax(0)
-            maps.append(torch.einsum("kt,k...->t...", weights, features).clamp(min=0))
-        resized = resize(torch.stack(maps, 1), problem.images.shape[2:])
-    return Explanation(resized, layer.recording.logits, layer.name)
+    with full_precision(layers.maps[0].activation):
+        scores: list[list[Tensor]] = [[] for _ in problem.images]
+        for masks in _masks(layers, rows):
+            for i, (image, targets) in enumerate(zip(problem.images, problem.targets, strict=True)):
+                scores[i].append(forward(image * masks[:, i, None].to(image.dtype))[:, targets])
+        dtype = layers.maps[0].activation.dtype
+        weights = torch.stack([torch.cat(of_image).to(dtype).softmax(0) for of_image in scores])  # (N, K, T)
+        parts = weights.split([layer.activation.shape[1] for layer in layers.maps], 1)
+        maps = [
+            torch.einsum("mkt,mk...->tm...", part[layer.rows], layer.activation).clamp(min=0)
+            for part, layer in zip(parts, layers.maps, strict=True)
+        ]
+        return Explanation(projected(layers, maps, "score_cam"), layers.recording.logits, layers.name)
 
 
 METHOD = Method(
@@ -54,11 +62,12 @@ METHOD = Method(
 )
 
 
-def _seen_through(image: Tensor, features: Tensor, rows: int) -> Iterator[Tensor]:
-    """The image (C, *space) multiplied by each feature map (K, *coarse), resized and scaled; `rows` at a time."""
-    for part in features.split(rows):
-        masks = resize(part[None], image.shape[1:])[0]
-        low, high = masks.flatten(1).amin(1), masks.flatten(1).amax(1)
-        shape = (-1, *(1,) * (masks.ndim - 1))
-        scaled = (masks - low.view(shape)) / (high - low).clamp(min=1e-8).view(shape)
-        yield image * scaled[:, None].to(image.dtype)
+def _masks(layers: FeatureMaps, rows: int) -> Iterator[Tensor]:
+    """Every channel of every layer at the images' grid, scaled to [0, 1]: (at most `rows`, N, *space) at a time."""
+    projection = Projection(layers.recording.tape, "score_cam")
+    for layer in layers.maps:
+        for channels in layer.activation.transpose(0, 1).split(rows):
+            masks = projection.to_images(layer.value, channels)
+            low, high = masks.flatten(2).amin(2), masks.flatten(2).amax(2)
+            shape = (*low.shape, *(1,) * (masks.ndim - 2))
+            yield (masks - low.view(shape)) / (high - low).clamp(min=1e-8).view(shape)

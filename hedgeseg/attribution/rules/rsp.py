@@ -10,6 +10,8 @@ sign, ``V = d<x+ W, P> / dW``, takes their place:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -52,43 +54,49 @@ def _by_own_weights(linear: Convolution | Dense, v: Tensor, p: Tensor) -> Tensor
     return out
 
 
-def relative_start(maps: Tensor, samples: Samples) -> Tensor:
+def relative_start(maps: Sequence[Tensor], samples: Sequence[Samples]) -> list[Tensor]:
     """Each label's map against those of the image's other labels.
 
     Args:
-        maps: One map per label (T, M, C, *space).
-        samples: Which image every row belongs to.
+        maps: For each layer one map per label (T, M, C, *space).
+        samples: For each layer, which image every row belongs to.
 
     Returns:
         ``(T - 1) G_t - sum of the others``, channel-summed with both signs of equal mass, then the positive part scaled
-        to 2 and the negative to -1, spread evenly over the channels.
+        to 2 and the negative to -1, spread evenly over the channels; masses are those of all layers together.
     """
-    relative = len(maps) * maps - maps.sum(0)
-    signs = [
-        _unit_mass(relative.clamp(min=0), samples),
-        _unit_mass(relative.clamp(max=0), samples),
-    ]
-    summed = (signs[0] - signs[1]).sum(2, keepdim=True)
-    halves = 2 * _unit_mass(summed.clamp(min=0), samples) - _unit_mass(summed.clamp(max=0), samples)
-    return (halves / maps.shape[2]).expand_as(maps)
+    relative = [len(m) * m - m.sum(0) for m in maps]
+    signs = (
+        _unit_mass([r.clamp(min=0) for r in relative], samples),
+        _unit_mass([r.clamp(max=0) for r in relative], samples),
+    )
+    summed = [(p - n).sum(2, keepdim=True) for p, n in zip(*signs, strict=True)]
+    positive = _unit_mass([s.clamp(min=0) for s in summed], samples)
+    negative = _unit_mass([s.clamp(max=0) for s in summed], samples)
+    return [((2 * p - n) / m.shape[2]).expand_as(m) for p, n, m in zip(positive, negative, maps, strict=True)]
 
 
-def _unit_mass(part: Tensor, samples: Samples) -> Tensor:
-    """A part of one sign divided by its sum: >= 0, of mass 1."""
-    total = per_sample(part, samples)
-    return safe_divide(part, spread(total, part, samples).expand_as(part))
+def _unit_mass(parts: Sequence[Tensor], samples: Sequence[Samples]) -> list[Tensor]:
+    """Parts of one sign divided by their sum: >= 0, of mass 1."""
+    total = sum(per_sample(part, s) for part, s in zip(parts, samples, strict=True))
+    assert isinstance(total, Tensor)
+    return [safe_divide(part, spread(total, part, s).expand_as(part)) for part, s in zip(parts, samples, strict=True)]
 
 
-def peak_normalised(maps: Tensor, samples: Samples) -> Tensor:
+def peak_normalised(maps: Sequence[Tensor], samples: Sequence[Samples]) -> list[Tensor]:
     """Each image's map divided by its largest entry; by its largest absolute one where none is positive.
 
     Args:
-        maps: (T, M, C, *space).
-        samples: Which image every row belongs to.
+        maps: For each layer (T, M, C, *space).
+        samples: For each layer, which image every row belongs to.
+
+    Returns:
+        The maps of every layer, divided by the largest entry of all layers.
     """
-    if not len(maps):
-        return maps
-    entries = torch.stack([by_sample(m, samples) for m in maps])
+    if not len(maps[0]):
+        return list(maps)
+    of_image = [torch.stack([by_sample(m, s) for m in layer]) for layer, s in zip(maps, samples, strict=True)]
+    entries = torch.cat(of_image, -1)
     peak = entries.amax(-1)
     peak = torch.where(peak > 0, peak, entries.abs().amax(-1))
-    return maps / spread(peak + OFFSET, maps, samples)
+    return [m / spread(peak + OFFSET, m, s) for m, s in zip(maps, samples, strict=True)]

@@ -194,13 +194,14 @@ def signal_of_product(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     first, second = values
     if first is second:
         return [(first, r)]
-    signal = _signal(first, second)
+    signal = signal_of(first, second)
     if signal is not None:
         return [(signal, sum_to(r, signal))]
     return [(first, sum_to(r / 2, first)), (second, sum_to(r / 2, second))]
 
 
-def _signal(first: Value, second: Value) -> Value | None:
+def signal_of(first: Value, second: Value) -> Value | None:
+    """The operand of a product that relevance follows, see `signal_of_product`; None where both are equals."""
     sizes = first.shape.numel(), second.shape.numel()
     if sizes[0] != sizes[1]:
         return first if sizes[0] > sizes[1] else second
@@ -240,7 +241,10 @@ def scaled_and_shifted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
 
 
 def sum_rule(share: Callable[[Op, Tensor], Relevance]) -> Callable[[Op, Sequence[Tensor | None]], Relevance]:
-    """A rule for sums: constants take nothing, a broadcast operand neither; `share` decides between two equals."""
+    """A rule for sums: constants take nothing, a broadcast operand neither; `share` decides between two equals.
+
+    Equals have equally many entries; where both are broadcast, along different dimensions, each gets its share summed.
+    """
 
     def rule(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
         r, values = single(relevance), op.inputs
@@ -250,7 +254,7 @@ def sum_rule(share: Callable[[Op, Tensor], Relevance]) -> Callable[[Op, Sequence
         if sizes[0] != sizes[1]:
             signal = values[0] if sizes[0] > sizes[1] else values[1]
             return [(signal, sum_to(r, signal))]
-        return share(op, r)
+        return [(value, sum_to(part, value)) for value, part in share(op, r)]
 
     return rule
 

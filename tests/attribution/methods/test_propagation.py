@@ -247,10 +247,15 @@ def test_agf_peaks_at_one_and_sums_to_almost_nothing(images):
 @pytest.mark.parametrize("kind", [Chain, Residual])
 def test_full_grad_is_complete(images, kind):
     net, targets, terms = seeded(kind).double(), torch.tensor([[0, 3], [1, 2], [4, 2]]), []
+
+    def add(term, value):
+        assert term.shape[1:] == value.shape
+        terms.append(term)
+
     with explaining(net):
         problem = Problem(net, images, targets)
-        recording = record_logits(problem, full_grad.rule_book(terms.append))
-        of_image = full_grad.gradient_terms(problem, recording, slice(0, 2), terms.append)
+        recording = record_logits(problem, full_grad.rule_book(add))
+        of_image = full_grad.gradient_terms(problem, recording, slice(0, 2), add)
     total = sum((term.flatten(2).sum(-1) for term in terms), of_image.flatten(2).sum(-1))
     torch.testing.assert_close(total.T, recording.logits.gather(1, targets))
 

@@ -8,7 +8,7 @@ from golden import golden_input, golden_network, relative_l2
 from hedgeseg import attribute
 from hedgeseg.attribution.explaining import explaining
 from hedgeseg.attribution.methods import contrastive_lrp, relevance_cam, rsp, softmax_gradient_lrp
-from hedgeseg.attribution.methods.from_layer import record_to_layer
+from hedgeseg.attribution.methods.from_layer import record_to_layers
 from hedgeseg.attribution.methods.method import Problem
 from hedgeseg.attribution.sweep import RuleBook
 
@@ -44,7 +44,9 @@ class Networks:
 
     def problem(self, arch, reference, layer=None):
         targets = torch.from_numpy(reference["target"][:1].astype(np.int64))[None]
-        return Problem(self[arch], golden_input(int(reference["input_seed"][0]), 224), targets, layer)
+        return Problem(
+            self[arch], golden_input(int(reference["input_seed"][0]), 224), targets, (layer,) if layer else ()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,8 @@ def test_rsp_starts_from_labels_held_against_each_other(networks, references):
     targets = torch.from_numpy(reference["label_set"].astype(np.int64))[None]
     problem = Problem(networks[VGG], golden_input(7, 224), targets)
     with explaining(problem.model):
-        layer = record_to_layer(problem, RuleBook("rsp", {}))
-    start = rsp.initial_map(layer.activation, layer.gradients, layer.samples, multi_label=True).sum(2)
+        layers = record_to_layers(problem, RuleBook("rsp", {}))
+    start = rsp.initial_maps(layers.maps, multi_label=True)[0].sum(2)
     for got, expected in zip(start[:, 0], reference["initial"], strict=True):
         assert relative_l2(got, expected) <= 1e-3
 
@@ -108,7 +110,8 @@ def test_relevance_cam(networks, references, arch, layer, path):
     reference = references("relevance_cam", arch)
     problem = networks.problem(arch, reference, path)
     with explaining(problem.model):
-        coarse, _, name = relevance_cam.coarse_maps(problem)
+        _, maps = relevance_cam.coarse_maps(problem)
+    (name, (_, coarse)) = next(iter(maps.items()))
     assert name == path
     assert relative_l2(coarse[0, 0], reference[f"coarse_{layer}"][0]) <= 1e-4
 

@@ -38,13 +38,15 @@ def test_sectional(name):
 
 def test_peak_normalised_keeps_the_sign_where_nothing_is_positive():
     maps = torch.tensor([[[[-4.0, 2.0]], [[-4.0, -1.0]]]])
-    torch.testing.assert_close(peak_normalised(maps, Samples(2)), torch.tensor([[[[-2.0, 1.0]], [[-1.0, -0.25]]]]))
+    torch.testing.assert_close(
+        peak_normalised([maps], [Samples(2)])[0], torch.tensor([[[[-2.0, 1.0]], [[-1.0, -0.25]]]])
+    )
 
 
 def test_relative_start_holds_each_label_against_the_others():
     g = torch.Generator().manual_seed(0)
     maps = torch.randn(3, 2, 4, 3, 3, dtype=torch.float64, generator=g)
-    got = relative_start(maps, Samples(maps.shape[1]))
+    (got,) = relative_start([maps], [Samples(maps.shape[1])])
     for t in range(3):
         for n in range(2):
             rel = 2 * maps[t, n] - sum(maps[m, n] for m in range(3) if m != t)
