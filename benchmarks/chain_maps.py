@@ -93,7 +93,7 @@ class Bench:
 
     def image(self, size: int, photograph: Photograph) -> Tensor:
         """The normalised square image (3, size, size)."""
-        return ImageSubset(self.source, [photograph.position], eval_transform(size))[0]["image"]
+        return ImageSubset(self.source, [photograph.position], eval_transform(size, fit="squash"))[0]["image"]
 
     def scores(self, photograph: Photograph) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Scores (K, H, W) of every map and fusion, plain and spread; seconds of each step."""

@@ -164,7 +164,7 @@ def main() -> None:
     texts = a.methods or list(dict.fromkeys(text for name in a.set for text in SETS[name]))
     source = CocoFolder(a.root)
     for arch in a.networks:
-        dataset = ImageSubset(source, range(len(source)), eval_transform(NETWORKS[arch]))
+        dataset = ImageSubset(source, range(len(source)), eval_transform(NETWORKS[arch], fit="squash"))
         network = Classifier(
             len(source.classes), arch, str(a.weights / f"{arch}.pth"), groups=str(a.weights / "voc_from_imagenet.json")
         ).eval()

@@ -37,6 +37,7 @@ _NAMES = {
     "boxes": ("boxes", "bboxes"),
     "box_labels": ("box_labels", "bbox_labels", "box_classes"),
     "size": ("size", "original_size", "orig_size"),
+    "content_size": ("content_size",),
     "index": ("index", "idx"),
     "id": ("id", "ids", "image_id", "image_ids", "name", "names", "filename", "path", "paths"),
 }
@@ -55,6 +56,7 @@ class Example:
         boxes: float `(n, 4)` xyxy in pixels of `image`, or None.
         box_labels: int64 `(n,)` class indices, or None.
         size: height and width of the original image, or None.
+        content: height and width of `image`, from the upper left corner, that show the picture; None means all of it.
         index: position in the data set, or None.
         named: whether the key is an id of the batch.
         void: id of pixels in `mask` that do not count.
@@ -68,6 +70,7 @@ class Example:
     boxes: Tensor | None = None
     box_labels: Tensor | None = None
     size: tuple[int, int] | None = None
+    content: tuple[int, int] | None = None
     index: int | None = None
     named: bool = True
     void: int = VOID
@@ -85,11 +88,22 @@ class Example:
         return inside if bool(inside.any()) else None
 
     @property
+    def picture(self) -> Tensor:
+        """`image` without its padding."""
+        return self.within(self.image)
+
+    def within(self, maps: Tensor) -> Tensor:
+        """Maps `(..., H, W)` of `image`, or anything else that covers it, without its padding."""
+        if self.content is None:
+            return maps
+        return maps[..., : self.content[0], : self.content[1]]
+
+    @property
     def valid(self) -> Tensor:
         """Pixels that count, bool `(H, W)`."""
-        if self.mask is None:
-            return torch.ones(self.image.shape[-2:], dtype=torch.bool)
-        return self.mask != self.void
+        valid = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
+        self.within(valid)[:] = True
+        return valid if self.mask is None else valid & (self.mask != self.void)
 
 
 def read_batch(batch: Any, place: str, adapter: BatchAdapter | None = None) -> list[Example]:
@@ -140,8 +154,7 @@ class Batch:
                 self.labels, self.exclusive = [self._shown(i) for i in range(count)], False
             else:
                 self.labels, self.exclusive = _labels(parts["label"], count)
-            sizes = None if parts["size"] is None else torch.as_tensor(parts["size"]).reshape(count, 2).tolist()
-            self._sizes = [None] * count if sizes is None else [(int(h), int(w)) for h, w in sizes]
+            self._sizes, self._contents = (_sizes(parts[name], count) for name in ("size", "content_size"))
             indices = None if parts["index"] is None else torch.as_tensor(parts["index"]).reshape(count).tolist()
             self._indices = [None] * count if indices is None else [int(i) for i in indices]
             self._boxes = _listed(parts["boxes"], "boxes", count)
@@ -188,6 +201,7 @@ class Batch:
                 boxes=self._boxes[index],
                 box_labels=self._box_labels[index],
                 size=self._sizes[index],
+                content=self._contents[index],
                 index=self._indices[index],
                 named=self._named,
                 void=self._voids[index],
@@ -263,6 +277,13 @@ def _labels(labels: Any, count: int) -> tuple[list[tuple[int, ...] | None], bool
         return [(int(v),) for v in labels.flatten()], True
     hot = labels.reshape(count, -1) > 0.5
     return [tuple(row.nonzero().flatten().tolist()) for row in hot], False
+
+
+def _sizes(values: Any, count: int) -> list[tuple[int, int] | None]:
+    """Pairs of height and width, one per image."""
+    if values is None:
+        return [None] * count
+    return [(int(height), int(width)) for height, width in torch.as_tensor(values).reshape(count, 2).tolist()]
 
 
 def _indices(values: Any) -> tuple[int, ...]:

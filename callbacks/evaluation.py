@@ -122,12 +122,13 @@ class Evaluation(Callback):
             rank_zero_info(f"\n{text}\n\nEvaluation: tables and plots are in {self.folder}")
 
     def _case(self, example: Example, dataset: Any, place: str, turn: int) -> Case:
-        size = (example.image.shape[1], example.image.shape[2])
+        picture = example.picture
+        mask = None if example.mask is None else example.within(example.mask)
         return make_case(
             example.key if example.named else place,
-            example.image,
+            picture,
             example.labels or (),
-            Annotations(size, example.mask, example.boxes, example.box_labels, example.void),
+            Annotations((picture.shape[1], picture.shape[2]), mask, example.boxes, example.box_labels, example.void),
             self.protocol,
             _original(example, dataset),
             example.exclusive,

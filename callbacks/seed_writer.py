@@ -27,9 +27,9 @@ from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
 class SeedWriter(BasePredictionWriter):
     """Writes one pair of files per image: `<id>.png`, the mask in VOC's palette, and `<id>.npz`, the scores.
 
-    Seeds have the image's original size where the batch tells it (`size`). The folder remembers what it was made with:
-    a second run does what is missing, and a run with other settings or weights is refused. An image that fails is
-    named and counted, and the others go on.
+    Seeds have the image's original size where the batch tells it (`size`); padding (`content_size`) is cut off before
+    anything looks at the image. The folder remembers what it was made with: a second run does what is missing, and a
+    run with other settings or weights is refused. An image that fails is named and counted, and the others go on.
 
     Args:
         folder: made if it does not exist.
@@ -129,7 +129,7 @@ class SeedWriter(BasePredictionWriter):
             if self._manifest.is_done(identifier):
                 self.counts["skipped"] += 1
                 return
-            image = example.image.to(device)
+            image = example.picture.to(device)
             classes = self._classes(network, image, example)
             picture = self._picture(trainer, example)
             seed = self.generator(network, image, classes, size=example.size, picture=picture)

@@ -1,17 +1,20 @@
 """The one layout that every data set of the project gives, as a sample and as a batch.
 
-| key          | sample                    | batch             | meaning                                             |
-|--------------|---------------------------|-------------------|-----------------------------------------------------|
-| `image`      | float (3, H, W)           | float (B, 3, H, W)| normalised, as the network takes it                 |
-| `label`      | float (K,) or int64 ()    | (B, K) or (B,)    | multi-hot (multi-label) or class index              |
-| `mask`       | int64 (H, W)              | int64 (B, H, W)   | 0 background, class index + 1, void; may lack; all  |
-|              |                           |                   | void for an image without one among others with one |
-| `void`       | int64 ()                  | int64 (B,)        | id of void in the mask, only where it is not 255    |
-| `boxes`      | float (n, 4)              | list of B         | x0, y0, x1, y1 in pixels of the transformed image   |
-| `box_labels` | int64 (n,)                | list of B         | class index of each box                             |
-| `id`         | str                       | list of B         | name of the image, unique in its data set           |
-| `size`       | int64 (2,)                | int64 (B, 2)      | height and width of the original image              |
-| `index`      | int64 ()                  | int64 (B,)        | position in the data set                            |
+| key            | sample                 | batch              | meaning                                             |
+|----------------|------------------------|--------------------|-----------------------------------------------------|
+| `image`        | float (3, H, W)        | float (B, 3, H, W) | normalised, as the network takes it                 |
+| `label`        | float (K,) or int64 () | (B, K) or (B,)     | multi-hot (multi-label) or class index              |
+| `mask`         | int64 (H, W)           | int64 (B, H, W)    | 0 background, class index + 1, void; may lack; all  |
+|                |                        |                    | void for an image without one among others with one |
+| `void`         | int64 ()               | int64 (B,)         | id of void in the mask, only where it is not 255    |
+| `boxes`        | float (n, 4)           | list of B          | x0, y0, x1, y1 in pixels of the transformed image   |
+| `box_labels`   | int64 (n,)             | list of B          | class index of each box                             |
+| `id`           | str                    | list of B          | name of the image, unique in its data set           |
+| `size`         | int64 (2,)             | int64 (B, 2)       | height and width of the original image              |
+| `content_size` | int64 (2,)             | int64 (B, 2)       | height and width of `image`, from the upper left    |
+|                |                        |                    | corner, that show the picture; the rest is padding, |
+|                |                        |                    | void in the mask                                    |
+| `index`        | int64 ()               | int64 (B,)         | position in the data set                            |
 
 Void, the pixels that no metric counts, is 255, as everywhere. More than 254 classes leave no room for it in eight bits:
 their masks are 16 bits wide and their void is 65535, and `void` says so to whoever reads the batch.
@@ -40,12 +43,13 @@ class Sample(TypedDict):
     box_labels: torch.Tensor
     id: str
     size: torch.Tensor
+    content_size: torch.Tensor
     index: torch.Tensor
 
 
 Batch = dict[str, Any]
 
-_STACKED = ("image", "label", "mask", "void", "size", "index")
+_STACKED = ("image", "label", "mask", "void", "size", "content_size", "index")
 _LISTED = ("boxes", "box_labels", "id")
 
 

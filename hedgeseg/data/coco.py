@@ -12,11 +12,11 @@ from hedgeseg.data.annotated import AnnotatedImages
 from hedgeseg.data.coco_instances import Instances, read_instances
 from hedgeseg.data.coco_objects import CocoObject, paint, read_object
 from hedgeseg.data.dataset import ImageSubset
+from hedgeseg.data.fit import Fit
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.orientation import Size, read_header
 from hedgeseg.data.records import Record
 from hedgeseg.data.split import split_indices
-from hedgeseg.data.transforms import eval_transform, train_transform
 
 
 class CocoFolder(AnnotatedImages):
@@ -114,6 +114,8 @@ class CocoFolderDataModule(ImageDataModule):
         num_workers: processes that read images beside the main one.
         seed: of the split.
         annotation: name of the instances file inside `root`.
+        fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`.
+        crop: learn from random squares of so many pixels instead of resized crops, see `train_transform`.
     """
 
     def __init__(
@@ -126,8 +128,10 @@ class CocoFolderDataModule(ImageDataModule):
         num_workers: int = 0,
         seed: int = 0,
         annotation: str = "instances.json",
+        fit: Fit | None = None,
+        crop: int | None = None,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+        super().__init__(image_size, batch_size, num_workers, seed, fit, crop)
         if not 0 <= train_fraction < 1:
             raise ValueError(f"train_fraction must lie in [0, 1), got {train_fraction}")
         if predict == "train" and not train_fraction:
@@ -152,12 +156,12 @@ class CocoFolderDataModule(ImageDataModule):
         """Reads the annotations and splits the images."""
         if self.val_dataset is not None:
             return
-        still = eval_transform(self.image_size)
+        still = self.still
         whole = CocoFolder(self.root, still, annotation=self.annotation, instances=self._instances)
         self._classes, self._instances = whole.classes, None
         train, val = split_indices(len(whole), self.train_fraction, self.seed)
         if train:
-            self.train_dataset = ImageSubset(whole, train, train_transform(self.image_size), random=True)
+            self.train_dataset = ImageSubset(whole, train, self.moving, random=True)
         self.val_dataset = ImageSubset(whole, val, still)
         if self.predict == "all":
             self.predict_dataset = whole

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hedgeseg.data.batch import VOID, Sample, void_id
+from hedgeseg.data.fit import content_size
 from hedgeseg.data.report import LoadReport
 from hedgeseg.data.transforms import reseed
 
@@ -77,7 +78,7 @@ class LabelledImages(Dataset[Sample], ABC):
                 f"mask of image {self.ids[index]!r} is {mask.shape[0]} x {mask.shape[1]} but the image is "
                 f"{image.shape[0]} x {image.shape[1]} (height x width): they must cover the same pixels"
             )
-        size = torch.tensor(image.shape[:2])
+        size = content = image.shape[:2]
         if self.transform is None:
             pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
         else:
@@ -87,6 +88,7 @@ class LabelledImages(Dataset[Sample], ABC):
             out = self.transform(image=image, bboxes=boxes, box_labels=box_labels, **given)
             pixels, mask = out["image"], out.get("mask")
             boxes, box_labels = out["bboxes"], out["box_labels"]
+            content = content_size(self.transform, size, tuple(pixels.shape[1:]))
         sample = Sample(
             image=pixels,
             label=self._label(index),
@@ -94,11 +96,14 @@ class LabelledImages(Dataset[Sample], ABC):
             # albumentations hands label fields back as floats
             box_labels=torch.as_tensor(np.asarray(box_labels).astype(np.int64)).reshape(-1),
             id=self.ids[index],
-            size=size,
+            size=torch.tensor(size),
+            content_size=torch.tensor(content),
             index=torch.tensor(index),
         )
         if mask is not None:
-            sample["mask"] = torch.as_tensor(mask).long()
+            mask = torch.as_tensor(mask).long()
+            mask[content[0] :], mask[:, content[1] :] = self.void, self.void
+            sample["mask"] = mask
             if self.void != VOID:
                 sample["void"] = torch.tensor(self.void)
         return sample

@@ -9,6 +9,7 @@ from typing import Literal
 from hedgeseg.data.class_folders import read_class_folders
 from hedgeseg.data.dataset import ImageSubset, Task
 from hedgeseg.data.entries import Entry, Listing
+from hedgeseg.data.fit import Fit
 from hedgeseg.data.folder_images import FolderImages
 from hedgeseg.data.mask_files import MaskFiles, MaskPart
 from hedgeseg.data.module import ImageDataModule
@@ -18,7 +19,6 @@ from hedgeseg.data.split import stratified_split
 from hedgeseg.data.split_list import read_split_list, write_split_list
 from hedgeseg.data.table_images import read_labelled_table
 from hedgeseg.data.teachable import check_teachable
-from hedgeseg.data.transforms import eval_transform, train_transform
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class FolderDataModule(ImageDataModule):
             run repeats that run's.
         separator: between several class names in one cell of the CSV; None tells it.
         label_columns: columns of the CSV that hold labels; None tells them.
+        fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`.
+        crop: learn from random squares of so many pixels instead of resized crops, see `train_transform`.
 
     Raises:
         ValueError: an argument out of range; on loading, data that leave a doubt (the message says what to give) or
@@ -92,8 +94,10 @@ class FolderDataModule(ImageDataModule):
         split: str = "given",
         separator: str | None = None,
         label_columns: list[str] | None = None,
+        fit: Fit | None = None,
+        crop: int | None = None,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+        super().__init__(image_size, batch_size, num_workers, seed, fit, crop)
         if not 0 <= train_fraction < 1:
             raise ValueError(f"train_fraction must lie in [0, 1), got {train_fraction}")
         self.save_hyperparameters()
@@ -137,7 +141,7 @@ class FolderDataModule(ImageDataModule):
         found = self._found
         for note in found.listing.notes:
             warnings.warn(f"{found.listing.source}: {note}", stacklevel=2)
-        still = eval_transform(self.image_size)
+        still = self.still
         entries = {entry.id: entry for entry in found.listing.entries}
         records = [
             Record(entry.id, entry.image, labels)
@@ -160,7 +164,7 @@ class FolderDataModule(ImageDataModule):
             others = [whole.labels(i) for i in (*rest, *tested)]
             check_teachable(found.classes, [whole.labels(i) for i in learnt], others, str(self.root))
         if learnt:
-            self.train_dataset = ImageSubset(whole, learnt, train_transform(self.image_size), random=True, masks=False)
+            self.train_dataset = ImageSubset(whole, learnt, self.moving, random=True, masks=False)
         self.val_dataset = ImageSubset(whole, rest or tested, still)
         self.test_dataset = ImageSubset(whole, tested or rest, still)
         chosen = {"all": list(range(len(whole))), **sides}[self.predict]

@@ -15,10 +15,10 @@ import numpy as np
 
 from hedgeseg.data.boxes import box_around
 from hedgeseg.data.dataset import LabelledImages, Task
+from hedgeseg.data.fit import Fit
 from hedgeseg.data.imagenet_classes import imagenet_wnids
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.report import LoadReport
-from hedgeseg.data.transforms import eval_transform
 
 _MANUAL = "get it from http://calvin-vision.net/bigstuff/proj-imagenet/data/gtsegs_ijcv.mat (about 570 MB)"
 _WNID = re.compile(r"n\d{8}")
@@ -182,6 +182,7 @@ class ImageNetSegmentationDataModule(ImageDataModule):
         batch_size: images of a batch.
         num_workers: processes that read images beside the main one.
         seed: unused, nothing is drawn; kept with the run.
+        fit: how pictures are fitted to `image_size`, see `hedgeseg.data.fit`.
     """
 
     def __init__(
@@ -193,8 +194,9 @@ class ImageNetSegmentationDataModule(ImageDataModule):
         batch_size: int = 16,
         num_workers: int = 0,
         seed: int = 0,
+        fit: Fit | None = None,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+        super().__init__(image_size, batch_size, num_workers, seed, fit)
         if labels == "own" and wnids is not None:
             raise ValueError("wnids orders ImageNet's classes; it has no use with labels='own'")
         self.save_hyperparameters()
@@ -215,7 +217,7 @@ class ImageNetSegmentationDataModule(ImageDataModule):
         """Opens the file."""
         if self.val_dataset is None:
             order = imagenet_wnids(self.wnids) if self.labels == "imagenet" else None
-            self.val_dataset = ImageNetSegmentation(self.path, order, transform=eval_transform(self.image_size))
+            self.val_dataset = ImageNetSegmentation(self.path, order, transform=self.still)
             self.predict_dataset = self.val_dataset
 
 

@@ -3,16 +3,31 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import albumentations as A
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from hedgeseg.data.batch import Sample, collate
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
-from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, size_pair
+from hedgeseg.data.fit import Fit, size_pair, usual_fit
+from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
 
 
 class ImageDataModule(LightningDataModule):
     """Base of the data modules: a subclass makes the three data sets in `setup`.
+
+    Args:
+        image_size: side of the square input, or [height, width].
+        batch_size: images of a batch.
+        num_workers: processes that read images beside the main one.
+        seed: of everything that is drawn.
+        fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`. With `short` and
+            `long` they differ in shape, so that each needs a batch of its own.
+        crop: learn from random squares of so many pixels of the picture whose short side is `image_size`, see
+            `train_transform`.
+
+    Raises:
+        ValueError: an argument out of range.
 
     Attributes:
         train_dataset: what `fit` learns from, shuffled; None where there is nothing to learn from.
@@ -21,18 +36,26 @@ class ImageDataModule(LightningDataModule):
         predict_dataset: what `predict` makes seeds for, in order.
         predict_shard: `(i, n)`: `predict` sees only every n-th image from the i-th; None for all of them.
         mean, std: the normalisation of the pixels, to undo it for drawing.
-        keep_shape: whether images that are looked at keep their shape, so that each needs a batch of its own.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    keep_shape: bool = False
 
-    def __init__(self, image_size: int | Sequence[int], batch_size: int, num_workers: int, seed: int) -> None:
+    def __init__(
+        self,
+        image_size: int | Sequence[int],
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+        fit: Fit | None = None,
+        crop: int | None = None,
+    ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
             raise ValueError(f"batch_size must be >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
         self.image_size = size_pair(image_size)
+        self.fit = usual_fit(image_size, fit)
+        self.crop = crop
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
@@ -46,6 +69,16 @@ class ImageDataModule(LightningDataModule):
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
         """Class names, known before `setup`."""
+
+    @property
+    def still(self) -> A.Compose:
+        """The pipeline of images that are looked at."""
+        return eval_transform(self.image_size, self.mean, self.std, self.fit)
+
+    @property
+    def moving(self) -> A.Compose:
+        """The pipeline of images that are learnt from."""
+        return train_transform(self.image_size, self.mean, self.std, crop=self.crop)
 
     @property
     def num_classes(self) -> int:
@@ -83,7 +116,7 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, dataset: LabelledImages, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
-            batch_size=1 if self.keep_shape and dataset is not self.train_dataset else self.batch_size,
+            batch_size=1 if self.fit in ("short", "long") and not dataset.random else self.batch_size,
             shuffle=shuffle,
             drop_last=drop_last,
             num_workers=self.num_workers,

@@ -9,9 +9,9 @@ import albumentations as A
 import numpy as np
 
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
+from hedgeseg.data.fit import Fit
 from hedgeseg.data.images import read_mask
 from hedgeseg.data.module import ImageDataModule
-from hedgeseg.data.transforms import eval_transform, train_transform
 
 MANIFEST = "manifest.json"
 _NAMED = 5
@@ -77,6 +77,9 @@ class PseudoMaskDataModule(ImageDataModule):
         augment: random crops, mirroring and colours for the training images.
         image_size: side of the square input, or [height, width]; None takes that of `data`.
         batch_size: images of a batch; None takes that of `data`.
+        fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`; None takes that of
+            `data`.
+        crop: learn from random squares of so many pixels, see `train_transform`; None takes that of `data`.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class PseudoMaskDataModule(ImageDataModule):
         augment: bool = True,
         image_size: int | list[int] | None = None,
         batch_size: int | None = None,
+        fit: Fit | None = None,
+        crop: int | None = None,
     ) -> None:
         if missing not in ("error", "skip"):
             raise ValueError(f"missing is 'error' or 'skip', got {missing!r}")
@@ -95,6 +100,8 @@ class PseudoMaskDataModule(ImageDataModule):
             data.batch_size if batch_size is None else batch_size,
             data.num_workers,
             data.seed,
+            data.fit if fit is None else fit,
+            data.crop if crop is None else crop,
         )
         self.save_hyperparameters(ignore=["data"])
         self.data = data
@@ -119,8 +126,8 @@ class PseudoMaskDataModule(ImageDataModule):
         if learnt is None or watched is None:
             raise ValueError(f"{type(self.data).__name__} has no prediction set or no validation set")
         _check_apart(learnt.ids, watched.ids)
-        still = eval_transform(self.image_size, self.mean, self.std)
-        moving = train_transform(self.image_size, self.mean, self.std) if self.augment else still
+        still = self.still
+        moving = self.moving if self.augment else still
         if self.masks is None:
             self.train_dataset = ImageSubset(learnt, range(len(learnt)), moving, random=self.augment)
         else:

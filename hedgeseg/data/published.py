@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import albumentations as A
-
+from hedgeseg.data.fit import Fit
 from hedgeseg.data.module import ImageDataModule
-from hedgeseg.data.transforms import eval_transform, train_transform
 
 
 class PublishedDataModule(ImageDataModule):
@@ -18,11 +16,12 @@ class PublishedDataModule(ImageDataModule):
         num_workers: processes that read images beside the main one.
         seed: unused by the splits, which are fixed; kept with the run.
         verify: decode every image once at the start, skip and count broken ones.
-        keep_shape: validate and predict at the shape of the photographs, the shorter side `image_size` long, one image
-            per batch: the protocol of the pointing game.
+        keep_shape: the same as `fit: short`, the protocol of the pointing game.
+        fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`.
+        crop: learn from random squares of so many pixels instead of resized crops, see `train_transform`.
 
     Raises:
-        ValueError: `keep_shape` with two sides.
+        ValueError: `keep_shape` with two sides, or another fit.
     """
 
     def __init__(
@@ -34,20 +33,13 @@ class PublishedDataModule(ImageDataModule):
         seed: int = 0,
         verify: bool = False,
         keep_shape: bool = False,
+        fit: Fit | None = None,
+        crop: int | None = None,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed)
+        if keep_shape and fit not in (None, "short"):
+            raise ValueError(f"keep_shape means fit='short', but fit is {fit!r}: leave one of them out")
+        super().__init__(image_size, batch_size, num_workers, seed, "short" if keep_shape else fit, crop)
         if keep_shape and self.image_size[0] != self.image_size[1]:
             raise ValueError(f"keep_shape takes one number, the shorter side, got image_size={image_size}")
         self.root = Path(root)
         self.verify = verify
-        self.keep_shape = keep_shape
-
-    @property
-    def still(self) -> A.Compose:
-        """The pipeline of images that are looked at."""
-        return eval_transform(self.image_size, keep_shape=self.keep_shape)
-
-    @property
-    def moving(self) -> A.Compose:
-        """The pipeline of images that are learnt from."""
-        return train_transform(self.image_size)

@@ -10,7 +10,6 @@ import numpy as np
 from hedgeseg.data.dataset import LabelledImages
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.scene import SHAPES, Scene, draw_scene
-from hedgeseg.data.transforms import eval_transform
 
 _SPLITS = ("train", "val", "predict")
 
@@ -107,6 +106,5 @@ class ShapesDataModule(ImageDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Makes the three sets; scenes are drawn when they are asked for."""
         self.train_dataset, self.val_dataset, self.predict_dataset = (
-            Shapes(self.lengths[split], split, self.seed, self.image_size[0], eval_transform(self.image_size))
-            for split in _SPLITS
+            Shapes(self.lengths[split], split, self.seed, self.image_size[0], self.still) for split in _SPLITS
         )

@@ -12,6 +12,8 @@ import cv2
 import torch
 from albumentations.pytorch import ToTensorV2
 
+from hedgeseg.data.fit import Fit, Fitted, size_pair, usual_fit
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -20,20 +22,18 @@ def eval_transform(
     image_size: int | Sequence[int],
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    keep_shape: bool = False,
+    fit: Fit | None = None,
 ) -> A.Compose:
-    """Resizes the whole image to `image_size` (nothing is cut off) and normalises it; deterministic.
+    """Fits the whole image to `image_size` (nothing is cut off) and normalises it; deterministic.
 
     Args:
         image_size: side of the square, or (height, width).
-        mean: per-channel mean of images in [0, 1].
+        mean: per-channel mean of images in [0, 1]; also the colour of padding.
         std: per-channel standard deviation of images in [0, 1].
-        keep_shape: keep the ratio of the sides; the shorter one becomes that of `image_size`.
+        fit: how, as `hedgeseg.data.fit` has it; None keeps the picture's shape inside a square (`letterbox`) and
+            stretches it to a (height, width).
     """
-    height, width = size_pair(image_size)
-    ways = {"interpolation": cv2.INTER_LINEAR, "mask_interpolation": cv2.INTER_NEAREST}
-    resize = A.SmallestMaxSize(min(height, width), **ways) if keep_shape else A.Resize(height, width, **ways)
-    return _compose([resize], mean, std)
+    return _compose([_fitted(image_size, usual_fit(image_size, fit), mean)], mean, std)
 
 
 def train_transform(
@@ -41,8 +41,9 @@ def train_transform(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     min_scale: float = 0.5,
+    crop: int | None = None,
 ) -> A.Compose:
-    """Random resized crop, horizontal flip and colour jitter, then normalisation.
+    """Random crop, horizontal flip and colour jitter, then normalisation.
 
     The image's label does not follow the crop (image-level labels are all that weak supervision has); mask and boxes
     do.
@@ -51,41 +52,43 @@ def train_transform(
         image_size: side of the square, or (height, width).
         mean: per-channel mean of images in [0, 1].
         std: per-channel standard deviation of images in [0, 1].
-        min_scale: smallest share of the image's area that a crop keeps, in (0, 1].
+        min_scale: smallest share of the image's area that a crop keeps, in (0, 1]; crops are resized to `image_size`.
+        crop: instead, a square of so many pixels of the picture whose short side is `image_size`: its resolution for
+            the memory of the square. It must be large enough to show what the label says.
+
+    Raises:
+        ValueError: a share or a crop out of range.
     """
     if not 0 < min_scale <= 1:
         raise ValueError(f"min_scale must lie in (0, 1], got {min_scale}")
-    return _compose(
-        [
+    size = size_pair(image_size)
+    if crop is None:
+        ratio = size[1] / size[0]
+        cut: list[A.BasicTransform] = [
             A.RandomResizedCrop(
-                size=size_pair(image_size),
+                size=size,
                 scale=(min_scale, 1.0),
+                ratio=(ratio * 3 / 4, ratio * 4 / 3),
                 interpolation=cv2.INTER_LINEAR,
                 mask_interpolation=cv2.INTER_NEAREST,
-            ),
-            A.HorizontalFlip(p=0.5),
-            A.ColorJitter(brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.05, 0.05), p=0.8),
-        ],
-        mean,
-        std,
-    )
-
-
-def size_pair(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """Reads an image size given as one number (a square) or as (height, width).
-
-    Raises:
-        ValueError: not one or two positive whole numbers.
-    """
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or any(side < 1 for side in sides):
-        raise ValueError(f"image_size must be a positive number or (height, width), got {image_size!r}")
-    return sides[0], sides[1]
+                area_for_downscale="image",
+            )
+        ]
+    else:
+        if not 1 <= crop <= min(size):
+            raise ValueError(f"crop is a number of pixels from 1 to image_size, {min(size)}, got {crop}")
+        cut = [_fitted(min(size), "short", mean), A.RandomCrop(crop, crop)]
+    jitter = A.ColorJitter(brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.05, 0.05), p=0.8)
+    return _compose([*cut, A.HorizontalFlip(p=0.5), jitter], mean, std)
 
 
 def reseed(transform: A.Compose) -> None:
     """Seeds a pipeline from torch's generator: main process and workers then differ, and one seed repeats a run."""
     transform.set_random_seed(int(torch.randint(2**31, ())))
+
+
+def _fitted(image_size: int | Sequence[int], fit: Fit, mean: Sequence[float]) -> Fitted:
+    return Fitted(size_pair(image_size), fit, [255 * value for value in mean])
 
 
 def _compose(steps: list[A.BasicTransform], mean: Sequence[float], std: Sequence[float]) -> A.Compose:

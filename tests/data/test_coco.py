@@ -430,3 +430,17 @@ def test_photographs(shared):
         assert set(np.unique(data.mask(index))) - {0, 255} == {c + 1 for c in data.labels(index)}
     batch = collate([data[3]])
     assert batch["mask"].shape[1:] == batch["image"].shape[2:]
+
+
+@pytest.mark.parametrize(("fit", "shapes"), [("letterbox", {(64, 64)}), ("long", {(48, 64)}), ("short", {(64, 86)})])
+def test_pictures_keep_their_shape(tmp_path, fit, shapes):
+    write_folder(tmp_path)
+    module = CocoFolderDataModule(str(tmp_path), image_size=64, batch_size=4, fit=fit, train_fraction=0.5)
+    module.setup()
+    batches = list(module.predict_dataloader())
+    assert {tuple(batch["image"].shape[2:]) for batch in batches} == shapes
+    assert len(batches) == (1 if fit == "letterbox" else 4)
+    for batch in batches:
+        height, width = batch["content_size"][0].tolist()
+        assert abs(width / height - 4 / 3) < 0.02
+    assert next(iter(module.train_dataloader()))["image"].shape[2:] == (64, 64)

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from hedgeseg.data import ImageSubset, Shapes, collate, eval_transform, train_transform
-from hedgeseg.data.transforms import size_pair
+from hedgeseg.data.fit import fitted_size, resized, size_pair, usual_fit
 
 
 def augmented(length=8, size=48):
@@ -128,6 +128,132 @@ def test_eval_draws_nothing_from_torch():
     state = torch.get_rng_state()
     data[0]
     assert torch.equal(state, torch.get_rng_state())
+
+
+CRACK = np.full((3000, 4000), 255, np.uint8)
+CRACK[:, 2001:2004] = 0
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "long", "short", "squash"])
+@pytest.mark.parametrize("side", [224, 449])
+def test_a_crack_of_three_pixels_survives_in_every_row(fit, side):
+    out = eval_transform(side, (0, 0, 0), (1, 1, 1), fit)(image=np.repeat(CRACK[..., None], 3, axis=2), **NO_BOXES)
+    height, width = fitted_size((3000, 4000), (side, side), fit)
+    rows = out["image"][0, :height, :width].numpy()
+    assert (rows.min(axis=1) < 0.95).all()
+
+
+def test_a_crack_survives_augmentation():
+    torch.manual_seed(0)
+    photograph = np.repeat(CRACK[:1500, 1200:2800, None], 3, axis=2)
+    plain = A.Compose(train_transform(224).transforms[:1])
+    assert (plain(image=photograph)["image"][..., 0].min(axis=1) < 240).all()
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "expected"),
+    [
+        ("letterbox", (300, 400), (168, 224)),
+        ("letterbox", (400, 300), (224, 168)),
+        ("letterbox", (10, 10), (224, 224)),
+        ("letterbox", (1, 5000), (1, 224)),
+        ("long", (300, 400), (168, 224)),
+        ("short", (300, 400), (224, 298)),
+        ("short", (3000, 4000), (224, 298)),
+        ("squash", (300, 400), (224, 224)),
+    ],
+)
+def test_sizes(fit, size, expected):
+    assert fitted_size(size, (224, 224), fit) == expected
+
+
+def test_sides_stay_odd_for_networks_that_want_them_odd():
+    for size in ((300, 400), (427, 640), (333, 500)):
+        assert all(side % 2 for fit in ("letterbox", "short") for side in fitted_size(size, (225, 225), fit))
+
+
+NO_BOXES = {"bboxes": np.zeros((0, 4)), "box_labels": np.zeros(0)}
+
+
+@pytest.mark.parametrize("image_size", [64, (40, 96), (96, 40)])
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (200, 90), (64, 64)])
+def test_letterboxed_pictures_masks_and_boxes_fit_each_other(image_size, shape):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (*shape, 3)).astype(np.uint8)
+    mask = np.ones(shape, np.uint8)
+    boxes = np.array([[5, 4, 20, 25]], np.float32)
+    pipeline = eval_transform(image_size, fit="letterbox")
+    out = pipeline(image=image, mask=mask, bboxes=boxes, box_labels=np.array([3]))
+    wanted = size_pair(image_size)
+    height, width = fitted_size(shape, wanted, "letterbox")
+    assert tuple(out["image"].shape[1:]) == tuple(out["mask"].shape) == wanted
+    assert height == wanted[0] or width == wanted[1]
+    assert abs(height / width - shape[0] / shape[1]) / (shape[0] / shape[1]) < 0.06  # the sides are whole and even
+    assert out["mask"][:height, :width].all()
+    assert out["mask"].sum() == height * width
+    padding = torch.ones(wanted, dtype=torch.bool)
+    padding[:height, :width] = False
+    assert out["image"][:, padding].abs().max() < 0.02 if padding.any() else True
+    expected = np.array([[5, 4, 20, 25]]) * np.array([width / shape[1], height / shape[0]] * 2)
+    assert np.allclose(out["bboxes"], expected, atol=1e-3)
+
+
+def test_samples_say_what_is_padding_and_it_is_void():
+    data = ImageSubset(Oblong(4), range(4), eval_transform(64))
+    batch = collate([data[index] for index in range(4)])
+    assert batch["image"].shape == (4, 3, 64, 64)
+    assert batch["content_size"].tolist() == [[48, 64]] * 4
+    assert (batch["mask"][:, 48:] == 255).all()
+    assert not (batch["mask"][:, :48] == 255).any()
+    whole = collate([ImageSubset(Oblong(4), range(4), train_transform(64), random=True)[0]])
+    assert whole["content_size"].tolist() == [[64, 64]]
+    assert ImageSubset(Oblong(1), [0])[0]["content_size"].tolist() == [60, 80]
+
+
+class Oblong(Shapes):
+    def image(self, index):
+        return super().image(index)[:60, :80]
+
+    def mask(self, index):
+        return super().mask(index)[:60, :80]
+
+    def boxes(self, index):
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+
+
+def test_wide_masks_have_their_own_void_in_the_padding():
+    data = Oblong(2, transform=eval_transform(64))
+    data.classes = tuple(f"c{i}" for i in range(300))
+    mask = data[0]["mask"]
+    assert (mask[48:] == 65535).all()
+
+
+def test_crops_learn_at_the_resolution_of_the_picture():
+    stripes = np.repeat(np.arange(400)[None] % 2 * np.ones((300, 1)), 3, axis=0).reshape(300, -1)[:, :400]
+    image = np.repeat((stripes * 255).astype(np.uint8)[..., None], 3, axis=2)
+    pipeline = train_transform(300, (0, 0, 0), (1, 1, 1), crop=96)
+    out = A.Compose(pipeline.transforms[:2])(image=image)["image"]
+    assert out.shape == (96, 96, 3)
+    assert np.abs(np.diff(out[..., 0].astype(int), axis=1)).min() == 255  # the stripes are as they were
+    sample = ImageSubset(Oblong(1), [0], train_transform(60, crop=32), random=True)[0]
+    assert sample["image"].shape == (3, 32, 32)
+    assert sample["mask"].shape == (32, 32)
+    assert sample["content_size"].tolist() == [32, 32]
+    with pytest.raises(ValueError, match="crop is a number of pixels from 1 to image_size, 60"):
+        train_transform(60, crop=61)
+
+
+def test_each_side_is_resized_for_itself():
+    image = np.repeat(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], 10, axis=0)
+    assert resized(image, (20, 50)).shape[:2] == (20, 50)
+    assert np.allclose(resized(image, (20, 50)).reshape(20, 50)[0], image[0, :, 0].reshape(50, 2).mean(axis=1), atol=1)
+
+
+def test_a_fit_that_is_none():
+    assert usual_fit(224, None) == "letterbox"
+    assert usual_fit([224, 320], None) == "squash"
+    with pytest.raises(ValueError, match="fit is one of letterbox, long, short, squash, got 'stretch'"):
+        usual_fit(224, "stretch")
 
 
 @pytest.mark.parametrize("size", [0, (10,), (10, -1)])
