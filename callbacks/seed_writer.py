@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -20,7 +20,12 @@ from hedgeseg.callbacks import surroundings
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.explanations import predicted_classes
 from hedgeseg.callbacks.network import find_network
+from hedgeseg.callbacks.photographs import photograph
+from hedgeseg.callbacks.resuming import leave_out_done
+from hedgeseg.callbacks.seed_settings import data_settings, network_settings
 from hedgeseg.seeds import SeedGenerator, write_seed
+from hedgeseg.seeds.formats import has_seed
+from hedgeseg.seeds.formats.native import Precision, Scores
 from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
 
 
@@ -30,12 +35,16 @@ class SeedWriter(BasePredictionWriter):
     Seeds have the image's original size where the batch tells it (`size`); padding (`content_size`) is cut off before
     anything looks at the image. The folder remembers what it was made with: a second run does what is missing, and a
     run with other settings or weights is refused. An image that fails is named and counted, and the others go on.
+    Images that have their seed are not even read again, where the data module is one of hedgeseg and no other callback
+    wants the predictions.
 
     Args:
         folder: made if it does not exist.
         generator: a SeedGenerator or its options; the defaults of SeedGenerator without it.
         classes: `"label"`: the classes the image is labelled with; `"predicted"`: those the network sees in it.
         precision: of the scores on disk.
+        scores: how much of the scores is kept on disk: `"full"`, `"quarter"` (means over 4 x 4 pixels, some 30 times
+            smaller) or `"none"` (the mask alone).
         network: dotted path of the network in the LightningModule, if it cannot be found.
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
@@ -53,7 +62,8 @@ class SeedWriter(BasePredictionWriter):
         generator: SeedGenerator | dict[str, Any] | None = None,
         classes: Literal["label", "predicted"] = "label",
         *,
-        precision: Literal["float32", "float16"] = "float32",
+        precision: Precision = "float32",
+        scores: Scores = "full",
         network: str | None = None,
         batch_adapter: BatchAdapter | None = None,
         on_error: Literal["warn", "raise"] = "warn",
@@ -61,17 +71,31 @@ class SeedWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         if classes not in ("label", "predicted"):
             raise ValueError(f"classes is 'label' or 'predicted', got {classes!r}")
+        if scores not in get_args(Scores):
+            raise ValueError(f"scores is one of {', '.join(get_args(Scores))}, got {scores!r}")
         if on_error not in ("warn", "raise"):
             raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
         self.folder = Path(folder)
         self.generator = generator if isinstance(generator, SeedGenerator) else SeedGenerator(**(generator or {}))
         self.classes = classes
         self.precision = precision
+        self.scores = scores
         self.network = network
         self.batch_adapter = batch_adapter
         self.on_error = on_error
         self.counts = {"written": 0, "skipped": 0, "failed": 0}
         self._manifest: Manifest | None = None
+        self._generator = self.generator
+        self._loader_of: dict[str, int] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Tell the data which images have their seed, so that they are neither read nor predicted again."""
+        if stage == "predict":
+            leave_out_done(trainer)
+
+    def is_pending(self, identifier: str) -> bool:
+        """Whether an image has no seed yet."""
+        return not has_seed(self.folder, identifier)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse strategies under which no process holds the network."""
@@ -82,14 +106,21 @@ class SeedWriter(BasePredictionWriter):
         """Open the folder, or refuse one that was made with other settings."""
         network = find_network(pl_module, self.network)
         names = list(surroundings.class_names(trainer, pl_module))
+        normalisation = surroundings.normalisation(trainer)
+        self._generator = self.generator if normalisation is None else self.generator.normalised_as(*normalisation)
         settings = {
-            **self.generator.config(),
+            **self._generator.config(),
             "classes": self.classes,
             "class_names": names,
             "precision": self.precision,
+            "scores": self.scores,
+            "data": data_settings(trainer),
+            "network": network_settings(network),
         }
         self._manifest = open_folder(self.folder, {**settings, "weights": weights_hash(network)})
-        self.counts = dict.fromkeys(self.counts, 0)
+        left_out = getattr(getattr(trainer, "datamodule", None), "left_out", 0)
+        self.counts = {"written": 0, "skipped": left_out if trainer.is_global_zero else 0, "failed": 0}
+        self._loader_of = {}
 
     def write_on_batch_end(
         self,
@@ -109,7 +140,7 @@ class SeedWriter(BasePredictionWriter):
                 if not example.named:  # then its place in the data set names it
                     place = f"{batch_indices[position]:06d}" if batch_indices else f"{batch_idx:06d}_{position}"
                     identifier = f"{dataloader_idx}_{place}"
-                self._write(trainer, network, pl_module.device, example, identifier)
+                self._write(trainer, network, pl_module.device, example, identifier, dataloader_idx)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what was done."""
@@ -122,18 +153,22 @@ class SeedWriter(BasePredictionWriter):
             rank_zero_warn(f"SeedWriter: {len(failures)} images have no seed, a later run tries them again ({named})")
 
     def _write(
-        self, trainer: Trainer, network: nn.Module, device: torch.device, example: Example, identifier: str
+        self, trainer: Trainer, network: nn.Module, device: torch.device, example: Example, identifier: str, loader: int
     ) -> None:
         assert self._manifest is not None
         try:
+            first = self._loader_of.setdefault(identifier, loader)
+            if first != loader:
+                raise ValueError(f"loader {first} has an image of this id, too: its seed would be overwritten")
             if self._manifest.is_done(identifier):
                 self.counts["skipped"] += 1
                 return
             image = example.picture.to(device)
             classes = self._classes(network, image, example)
-            picture = self._picture(trainer, example)
-            seed = self.generator(network, image, classes, size=example.size, picture=picture)
-            write_seed(self.folder, identifier, seed, precision=self.precision)
+            wanted = self._generator.wants_picture
+            picture = photograph(trainer, loader, example) if wanted else None
+            seed = self._generator(network, image, classes, size=example.size, picture=picture)
+            write_seed(self.folder, identifier, seed, precision=self.precision, scores=self.scores)
             self._manifest.clear_failure(identifier)
             self.counts["written"] += 1
         except Exception as error:
@@ -154,14 +189,3 @@ class SeedWriter(BasePredictionWriter):
         if example.labels is None:
             raise ValueError("the batch has no labels; use classes='predicted' or give batch_adapter")
         return list(example.labels)
-
-    def _picture(self, trainer: Trainer, example: Example) -> Any:
-        """The original photograph, where a refiner wants it and the data set can give it."""
-        if self.generator.refiner is None or example.index is None or example.size is None:
-            return None
-        for dataset in surroundings.datasets(trainer):
-            if hasattr(dataset, "image"):
-                picture = dataset.image(example.index)
-                if tuple(picture.shape[:2]) == example.size:
-                    return picture
-        return None

@@ -35,6 +35,8 @@ class ImageDataModule(LightningDataModule):
         test_dataset: what `test` looks at, in order; None for the same as `validate`.
         predict_dataset: what `predict` makes seeds for, in order.
         predict_shard: `(i, n)`: `predict` sees only every n-th image from the i-th; None for all of them.
+        predict_without: ids that the next `predict_dataloader` leaves out, since somebody is done with them.
+        left_out: how many it left out.
         mean, std: the normalisation of the pixels, to undo it for drawing.
     """
 
@@ -64,6 +66,8 @@ class ImageDataModule(LightningDataModule):
         self.test_dataset: LabelledImages | None = None
         self.predict_dataset: LabelledImages | None = None
         self.predict_shard: tuple[int, int] | None = None
+        self.predict_without: frozenset[str] = frozenset()
+        self.left_out = 0
 
     @property
     @abstractmethod
@@ -99,10 +103,16 @@ class ImageDataModule(LightningDataModule):
         return self._loader(self._ready(self.test_dataset or self.val_dataset, "test"))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the prediction set in order, or of its shard."""
+        """Batches of the prediction set in order, or of its shard, without `predict_without`."""
         dataset = self._ready(self.predict_dataset, "prediction")
         if self.predict_shard is not None:
             dataset = _part(dataset, *self.predict_shard)
+        without, self.predict_without = self.predict_without, frozenset()
+        # One stays, so that Lightning runs, and settings are compared, though everything is done.
+        wanted = [index for index, name in enumerate(dataset.ids) if name not in without] or [0]
+        self.left_out = len(dataset) - len(wanted)
+        if self.left_out:
+            dataset = ImageSubset(dataset, wanted, dataset.transform, dataset.random)
         return self._loader(dataset)
 
     def _ready(self, dataset: LabelledImages | None, name: str) -> LabelledImages:

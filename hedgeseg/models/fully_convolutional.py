@@ -48,6 +48,10 @@ class FullyConvolutional(nn.Module):
             return scores.mean(2)
         return scores.sum(2) if self.pool == "sum" else scores.logsumexp(2)
 
+    def extra_repr(self) -> str:
+        """The pooling: two networks that differ in it are not alike."""
+        return f"pool={self.pool!r}"
+
     def positions(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, K, h, w) of every position that the classifier fits at.
 

@@ -41,6 +41,10 @@ class GroupedLogits(nn.Module):
         ]
         return torch.stack(columns, dim=1)
 
+    def extra_repr(self) -> str:
+        """The groups: two networks that differ in them are not alike."""
+        return f"groups={[list(group) for group in self.groups]}"
+
 
 def read_groups(path: str | Path, classes: Sequence[str]) -> list[list[int]]:
     """Reads a JSON object `{class name: [fine indices]}` in the order of `classes`; it may lack some of them.

@@ -35,7 +35,7 @@ from hedgeseg.seeds.formats import (
     write_seed,
     write_wsol,
 )
-from hedgeseg.seeds.seed import IGNORE, Seed, check_classes
+from hedgeseg.seeds.seed import Seed, check_classes, seed_from_mask
 
 Folder = str | os.PathLike[str]
 
@@ -160,14 +160,6 @@ def seed_from_scores(given: ClassScores, background: Background) -> Seed:
         return Seed(scores, classes, torch.zeros(scores.shape[1:], dtype=torch.uint8))
     levels = [calibrate(scores, level) for level in background.levels(scores)]
     return Seed(scores, classes, cut(levels, classes))
-
-
-def seed_from_mask(mask: np.ndarray) -> Seed:
-    """Seed of a mask that has no scores: one where the mask shows the class, zero elsewhere, 255 included."""
-    labels = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.uint8))
-    shown = labels.unique()
-    shown = shown[(shown != 0) & (shown != IGNORE)].long()
-    return Seed((labels[None] == shown.view(-1, 1, 1)).float(), shown - 1, labels)
 
 
 def _seeds(

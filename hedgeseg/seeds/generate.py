@@ -8,6 +8,7 @@ sees alike, background placed, optionally refined, argmax.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,7 @@ from hedgeseg.seeds.describe import described
 from hedgeseg.seeds.fusion import Fusion, fuse, normalise
 from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
 from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
-from hedgeseg.seeds.picture import picture_for
+from hedgeseg.seeds.picture import detail_of, picture_for
 from hedgeseg.seeds.refine import Refine, as_refiner, refined
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.smoothing import smooth
@@ -76,7 +77,8 @@ class SeedGenerator:
         smoothing: sigma of the Gaussian as a fraction of the long side of the image; 0 turns it off.
         spread: give every place the mean score of the places whose features the network sees alike.
         refine_side: longest side in pixels at which a refiner works; of larger seeds it sees a smaller copy.
-        mean: per channel, what the image was normalised with; used to show the refiner a picture.
+        mean: per channel, what the image was normalised with, ImageNet's without it; used to show the refiner a
+            picture, and to take other scales from one. (`SeedWriter` asks the data module.)
         std: see `mean`.
         **method_options: go to `hedgeseg.attribution.attribute`; with several methods, `hedge={"gamma": 2.0}`.
             A network's only logit is that of class 0; `binary=True` says that it tells class 1 from class 0.
@@ -105,8 +107,8 @@ class SeedGenerator:
         smoothing: float = 0.02,
         spread: bool = False,
         refine_side: int = 1024,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         **method_options: Any,
     ) -> None:
         if not scales or not all(scale > 0 for scale in scales):
@@ -130,8 +132,9 @@ class SeedGenerator:
         self.smoothing = smoothing
         self.spread = spread
         self.refine_side = refine_side
-        self.mean = tuple(mean)
-        self.std = tuple(std)
+        self._told = mean is not None or std is not None
+        self.mean = tuple(IMAGENET_MEAN if mean is None else mean)
+        self.std = tuple(IMAGENET_STD if std is None else std)
 
     @torch.no_grad()
     def __call__(
@@ -150,7 +153,8 @@ class SeedGenerator:
             image: float (C, H, W) or (1, C, H, W), normalised as the model takes it.
             classes: indices of the labels the image has; none of them gives a mask of background.
             size: (height, width) of the seed; the image's own without it.
-            picture: uint8 (H, W, 3) of that size for the refiner, better than the de-normalised `image`.
+            picture: uint8 (H, W, 3), the photograph that `image` was made of, whole. Scales other than 1 are taken
+                from it, in its own detail; a refiner looks at it, and wants it of the seed's size.
 
         Raises:
             ValueError: an image that is not one image, NaN in it, classes that are repeated or out of range.
@@ -161,8 +165,9 @@ class SeedGenerator:
         if len(indices) == 0:
             blank = torch.zeros(size)
             return Seed(torch.zeros(0, *size), indices, blank.to(torch.uint8), torch.ones(size))
-        looks = self._looks(model, image, indices.tolist())
-        alike = self._alike(model, image)
+        detail = self._detail(picture, image)
+        looks = self._looks(model, image, indices.tolist(), detail)
+        alike = self._alike(model, image, detail)
         scores = self._scores(looks, size, alike)
         levels = [calibrate(scores, level) for level in self.background.levels(scores)]
         if self.refiner is not None:
@@ -198,6 +203,7 @@ class SeedGenerator:
         classes: Sequence[int],
         *,
         size: tuple[int, int] | None = None,
+        picture: np.ndarray | Tensor | None = None,
     ) -> Tensor:
         """Scores (K, H, W) in [0, 1] of the given classes, before background and refinement, on the model's device.
 
@@ -205,22 +211,42 @@ class SeedGenerator:
         """
         image = one_image(image)
         size = size or (int(image.shape[-2]), int(image.shape[-1]))
-        return self._scores(self._looks(model, image, list(classes)), size, self._alike(model, image))
+        detail = self._detail(picture, image)
+        looks = self._looks(model, image, list(classes), detail)
+        return self._scores(looks, size, self._alike(model, image, detail))
 
-    def _looks(self, model: nn.Module, image: Tensor, classes: list[int]) -> Looks:
+    @property
+    def wants_picture(self) -> bool:
+        """Whether a photograph makes the seeds better: there is a refiner, or a scale other than 1."""
+        return self.refiner is not None or any(scale != 1 for scale in self.scales)
+
+    def normalised_as(self, mean: Sequence[float], std: Sequence[float]) -> SeedGenerator:
+        """A copy for images of this normalisation; the same if the generator was told of one."""
+        if self._told:
+            return self
+        other = copy(self)
+        other.mean, other.std = tuple(mean), tuple(std)
+        return other
+
+    def _detail(self, picture: np.ndarray | Tensor | None, image: Tensor) -> Tensor | None:
+        if picture is None or all(scale == 1 for scale in self.scales):
+            return None
+        return detail_of(picture, image, self.mean, self.std)
+
+    def _looks(self, model: nn.Module, image: Tensor, classes: list[int], detail: Tensor | None) -> Looks:
         """Smoothed positive maps (N, K, h, w) of every scale, by source; the mirrored image second, turned back."""
         looks: Looks = [[] for _ in self.sources]
-        for batch in views(image, self.scales, self.flip):
+        for batch in views(image, self.scales, self.flip, detail):
             for source, found in zip(self.sources, looks, strict=True):
                 positive = checked_maps(source, model, batch, classes).clamp(min=0)
                 found.append(unflip(smooth(positive, self.smoothing)))
         return looks
 
-    def _alike(self, model: nn.Module, image: Tensor) -> Affinity | None:
+    def _alike(self, model: nn.Module, image: Tensor, detail: Tensor | None) -> Affinity | None:
         """What the network sees alike at the largest scale."""
         if not self.spread:
             return None
-        *_, largest = views(image, (max(self.scales),), flip=False)
+        *_, largest = views(image, (max(self.scales),), flip=False, detail=detail)
         return affinity(model, largest[0])
 
     def _scores(self, looks: Looks, size: tuple[int, int], alike: Affinity | None) -> Tensor:

@@ -104,7 +104,7 @@ def open_folder(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> Ma
     root.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         # Another process may have opened the folder since the look above.
-        if identifiers(root, ".npz") and not path.is_file():
+        if any(identifiers(root, suffix) for suffix in (".npz", ".png")) and not path.is_file():
             raise ValueError(f"{root} holds seeds of unknown settings (it has no {MANIFEST}); choose an empty folder")
         content = {"digest": digest, "config": settings, "versions": versions()}
         write_once(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -26,20 +26,23 @@ def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return side(size[0]), side(size[1])
 
 
-def views(image: Tensor, scales: Sequence[float], flip: bool) -> Iterator[Tensor]:
+def views(image: Tensor, scales: Sequence[float], flip: bool, detail: Tensor | None = None) -> Iterator[Tensor]:
     """Batches of one scale each: (1, C, h, w), or (2, C, h, w) with the mirrored copy second.
 
     Args:
         image: float (C, H, W).
         scales: factors of the side; 1.0 passes the image through untouched.
         flip: whether to add the left-right mirrored copy.
+        detail: the same picture, float (C, H', W'), in more pixels: the other scales are taken from it, so that a
+            larger one shows more and not the same enlarged.
     """
     size = (int(image.shape[-2]), int(image.shape[-1]))
     for scale in scales:
         wanted = scaled_size(size, scale)
         view = image[None]
         if wanted != size:
-            view = F.interpolate(view, size=wanted, mode="bilinear", align_corners=False, antialias=True)
+            given = view if detail is None else detail[None]
+            view = F.interpolate(given, size=wanted, mode="bilinear", align_corners=False, antialias=True)
         yield torch.cat([view, view.flip(-1)]) if flip else view
 
 

@@ -1,4 +1,4 @@
-"""The picture a refiner looks at: uint8 RGB of the seed's size."""
+"""The photograph behind an image: what a refiner looks at, and what other scales are taken from."""
 
 from __future__ import annotations
 
@@ -38,13 +38,39 @@ def picture_for(
         _check_normalised(image, mean, std)
         shown = denormalise(resize(image, size).float().cpu().numpy(), mean, std)
         return torch.from_numpy(shown).to(image.device)
-    # A copy: photographs read by PIL may not be written to, which torch warns of.
-    picture = torch.as_tensor(np.array(given) if isinstance(given, np.ndarray) else given, device=image.device)
-    if picture.dtype != torch.uint8 or tuple(picture.shape) != (*size, 3):
+    picture = as_picture(given).to(image.device)
+    if tuple(picture.shape[:2]) != size:
         raise ValueError(
-            f"picture must be uint8 of shape {(*size, 3)} (the seed's size), got {picture.dtype} {tuple(picture.shape)}"
+            f"picture must be uint8 of shape {(*size, 3)} (the seed's size), got {tuple(picture.shape)}; give the size "
+            "of the picture as size"
         )
     return picture
+
+
+def as_picture(given: np.ndarray | Tensor) -> Tensor:
+    """The given picture as a tensor, checked.
+
+    Raises:
+        ValueError: not uint8 (H, W, 3).
+    """
+    # A copy: photographs read by PIL may not be written to, which torch warns of.
+    picture = torch.as_tensor(np.array(given) if isinstance(given, np.ndarray) else given)
+    if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"picture must be uint8 (H, W, 3), got {picture.dtype} {tuple(picture.shape)}")
+    return picture
+
+
+def detail_of(picture: np.ndarray | Tensor, image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The picture as the network takes it: normalised, of the image's type and on its device, in all its pixels.
+
+    Raises:
+        ValueError: not uint8 (H, W, 3), or an image of another number of channels.
+    """
+    pixels = as_picture(picture).to(image.device).permute(2, 0, 1).to(image.dtype) / 255
+    if len(image) != len(pixels):
+        raise ValueError(f"other scales are taken from a picture of 3 channels, but the image has {len(image)}")
+    shift, scale = (image.new_tensor(list(values)).view(-1, 1, 1) for values in (mean, std))
+    return (pixels - shift) / scale
 
 
 def _check_normalised(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -22,10 +22,10 @@ from PIL import Image
 from torch import Tensor
 
 from hedgeseg.seeds.agreement import Suspicion, suspicion
-from hedgeseg.seeds.formats import has_seed, read_seed
+from hedgeseg.seeds.formats import has_scores, has_seed, read_seed
 from hedgeseg.seeds.formats.files import replacing
 from hedgeseg.seeds.manifest import failures_in
-from hedgeseg.seeds.score import MaskedImages, SeedScore
+from hedgeseg.seeds.score import MaskedImages, SeedScore, warn_of_damage
 from hedgeseg.seeds.seed import Seed
 from hedgeseg.seeds.table import COLUMNS
 from hedgeseg.visual import Picture, colour_mask, contact_sheet
@@ -72,26 +72,35 @@ def write_report(
     score = SeedScore(dataset.classes, detection=detection)
     suspects: list[tuple[float, int, Suspicion]] = []
     judged_by = {"vanished", "doubt", "extreme", "unsure"} | ({"crf"} if crf else set())
-    missing = 0
+    missing, broken = 0, dict[str, str]()
     for index, identifier in enumerate(dataset.ids):
         if not has_seed(folder, identifier):
             missing += 1
             continue
-        seed = read_seed(folder, identifier)
+        try:
+            seed = read_seed(folder, identifier)
+        except ValueError as error:
+            broken[identifier] = str(error)
+            continue
         judged = suspicion(seed, dataset.image(index) if crf else None)
         judged_by.update(seed.estimates)
         suspects.append((-judged.total, index, judged))
         truth = dataset.mask(index)
         if truth is not None:
-            score.update(seed, truth)
+            score.update(seed, truth, has_scores(folder, identifier))
     if not suspects:
+        warn_of_damage(folder, broken)
         raise ValueError(f"{os.fspath(folder)} holds no seed of the {len(dataset.ids)} images of this data set")
     parts = [f"<p>{len(suspects)} seeds; {missing} images of the data set have none.</p>"]
     if score.counts:
         scores = score.compute()
-        curve = {name: values for name, values in score.curve.compute().items() if values.ndim == 1}
-        parts += [_headline(scores), _picture(curve_picture(curve)), _classes(scores)]
-    failed = failures_in(folder)
+        parts.append(_headline(scores))
+        if score.curve.update_called:
+            curve = {name: values for name, values in score.curve.compute().items() if values.ndim == 1}
+            parts.append(_picture(curve_picture(curve)))
+        parts.append(_classes(scores))
+    warn_of_damage(folder, broken)
+    failed = {**failures_in(folder), **broken}
     if failed:
         parts.append("<h2>Images that failed</h2>" + _table(["image", "why"], [list(row) for row in failed.items()]))
     parts.append(_outline([judged for _, _, judged in suspects], judged_by))

@@ -8,7 +8,8 @@ maps with, not what a user without masks gets.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from torchmetrics.detection import MeanAveragePrecision
 from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, SeedCurve
 from hedgeseg.seeds.components import Objects, regions, seed_objects
 from hedgeseg.seeds.confusion import Unsure, confusion_counts, iou_parts, ious, miou_interval
-from hedgeseg.seeds.formats import has_seed, read_seed
+from hedgeseg.seeds.formats import has_scores, has_seed, read_seed
 from hedgeseg.seeds.seed import IGNORE, LAST_CLASS, Seed
 
 
@@ -57,18 +58,21 @@ class SeedScore:
         if self.detection is not None:
             self.detection.warn_on_many_detections = False
 
-    def update(self, seed: Seed, truth: np.ndarray | Tensor) -> None:
+    def update(self, seed: Seed, truth: np.ndarray | Tensor, scored: bool = True) -> None:
         """Add one image.
 
         Args:
             seed: at the size of the true mask.
             truth: uint8 (H, W): 0 background, class + 1, 255 void.
+            scored: whether the seed has scores of its own; of one made of a mask alone only the mask counts.
 
         Raises:
             ValueError: sizes or labels that do not fit.
         """
         true = torch.as_tensor(np.asarray(truth).astype(np.int64))
         self.counts.append(confusion_counts(seed.mask, true, len(self.classes)))
+        if not scored:
+            return
         self.curve.update(seed.scores, seed.classes, true)
         objects = true[None] == (seed.classes + 1).view(-1, 1, 1)
         # A label whose object the mask does not show has no right answer.
@@ -120,6 +124,8 @@ class SeedScore:
         }
 
     def _of_scores(self) -> dict[str, float]:
+        if not self.curve.update_called:
+            return dict.fromkeys(("miou_best", "background_best", *self.per_map), float("nan"))
         curve = self.curve.compute()
         per_map = {}
         for name, metric in self.per_map.items():
@@ -133,7 +139,7 @@ class SeedScore:
         }
 
     def _of_regions(self) -> dict[str, float]:
-        if self.detection is None:
+        if self.detection is None or not self.detection.update_called:
             return {}
         found = self.detection.compute()
         # torchmetrics writes -1 for "no object of that kind".
@@ -175,7 +181,8 @@ def score_folder(
     """Scores of a folder that `write_seed` filled, against the true masks of a data set.
 
     Images without a true mask or without a seed are left out and counted (`without_mask`, `without_seed`): a folder
-    that is not finished looks unfinished in its scores.
+    that is not finished looks unfinished in its scores. So are damaged seeds (`unreadable`), which a warning names. A
+    folder of masks alone is scored by its masks.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -190,6 +197,7 @@ def score_folder(
         )
     score = SeedScore(dataset.classes, unsure, detection)
     without = {"without_mask": 0, "without_seed": 0}
+    broken: dict[str, str] = {}
     for index, identifier in enumerate(dataset.ids):
         if not has_seed(folder, identifier):
             without["without_seed"] += 1
@@ -199,10 +207,23 @@ def score_folder(
             without["without_mask"] += 1
             continue
         try:
-            score.update(read_seed(folder, identifier), truth)
+            seed = read_seed(folder, identifier)
+        except ValueError as error:
+            broken[identifier] = str(error)
+            continue
+        try:
+            score.update(seed, truth, has_scores(folder, identifier))
         except ValueError as error:
             raise ValueError(f"image {identifier!r}: {error}") from error
-    return {**score.compute(), **without}
+    warn_of_damage(folder, broken)
+    return {**score.compute(), **without, "unreadable": len(broken)}
+
+
+def warn_of_damage(folder: str | os.PathLike[str], broken: Mapping[str, str]) -> None:
+    """One warning that counts the damaged seeds of a folder and names some, with what is wrong."""
+    if broken:
+        some = "; ".join(list(broken.values())[:5])
+        warnings.warn(f"{os.fspath(folder)}: {len(broken)} seeds are left out: {some}", stacklevel=3)
 
 
 def _as_detection(objects: Objects, scored: bool = False) -> dict[str, Tensor]:

@@ -60,6 +60,14 @@ class Seed:
         return int(height), int(width)
 
 
+def seed_from_mask(mask: Tensor | np.ndarray) -> Seed:
+    """Seed of a mask that has no scores: one where the mask shows the class, zero elsewhere, 255 included."""
+    labels = torch.tensor(mask, dtype=torch.uint8) if not isinstance(mask, Tensor) else mask.to(torch.uint8)
+    shown = labels.unique()
+    shown = shown[(shown != 0) & (shown != IGNORE)].long()
+    return Seed((labels[None] == shown.view(-1, 1, 1)).float(), shown - 1, labels)
+
+
 def check_classes(classes: Tensor | np.ndarray | Sequence[int]) -> Tensor:
     """Class indices as an int64 tensor (K,), each a whole number from 0 to 253 that occurs once.
 

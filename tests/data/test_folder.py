@@ -66,7 +66,7 @@ def test_masks_of_class_folders(zoo):
         path = zoo.parent / "masks" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((20, 30), value, np.uint8)).save(path)
-    module = FolderDataModule(str(zoo), train_fraction=0, image_size=16)
+    module = FolderDataModule(str(zoo), train_fraction=0, image_size=[16, 24])
     module.setup()
     assert [int(module.val_dataset[i]["mask"].unique()) for i in range(4)] == [1, 1, 2, 2]
 

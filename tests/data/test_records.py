@@ -30,7 +30,7 @@ def test_a_negative_is_kept_and_an_image_of_unknown_labels_is_not(tmp_path):
 
 def test_a_negative_among_masked_images_has_a_mask_of_background(tmp_path):
     records = [record(tmp_path, "cat", (0,), 1), record(tmp_path, "bare", (0,)), record(tmp_path, "none", ())]
-    data = RecordedImages("zoo", ("cat",), records, transform=eval_transform(16))
+    data = RecordedImages("zoo", ("cat",), records, transform=eval_transform((16, 24)))
     assert data.mask(1) is None
     assert data.mask(2).shape == (20, 30)
     assert not data.mask(2).any()

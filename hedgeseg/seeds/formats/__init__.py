@@ -5,7 +5,7 @@ from hedgeseg.seeds.formats.clip_es import read_clip_es, write_clip_es
 from hedgeseg.seeds.formats.coco import coco_instances, read_coco, write_coco
 from hedgeseg.seeds.formats.files import identifiers
 from hedgeseg.seeds.formats.irn import read_irn, write_irn
-from hedgeseg.seeds.formats.native import has_seed, read_seed, write_seed
+from hedgeseg.seeds.formats.native import has_scores, has_seed, read_seed, write_seed
 from hedgeseg.seeds.formats.palette import read_mask, write_mask
 from hedgeseg.seeds.formats.psa import read_psa, read_psa_crf, write_psa, write_psa_crf
 from hedgeseg.seeds.formats.wsol import read_wsol, write_wsol
@@ -13,6 +13,7 @@ from hedgeseg.seeds.formats.wsol import read_wsol, write_wsol
 __all__ = [
     "ClassScores",
     "coco_instances",
+    "has_scores",
     "has_seed",
     "identifiers",
     "read_clip_es",

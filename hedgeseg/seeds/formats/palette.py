@@ -36,14 +36,17 @@ def read_mask(folder: str | os.PathLike[str], identifier: str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a colour picture instead of a label image.
+        ValueError: a colour picture instead of a label image, or a damaged file.
     """
     path = file_in(folder, identifier, ".png")
     if not path.is_file():
         raise FileNotFoundError(f"there is no mask {path}")
-    with Image.open(path) as image:
-        if image.mode not in ("P", "L"):
-            raise ValueError(
-                f"{path} has mode {image.mode}; a label mask has mode P or L, this looks like a picture of one"
-            )
-        return np.asarray(image, dtype=np.uint8).copy()
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise ValueError(
+                    f"{path} has mode {image.mode}; a label mask has mode P or L, this looks like a picture of one"
+                )
+            return np.asarray(image, dtype=np.uint8).copy()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is damaged or no picture ({error}); make it again") from error

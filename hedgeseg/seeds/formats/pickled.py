@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hedgeseg.seeds.formats.files import file_in, replacing
+from hedgeseg.seeds.formats.numpy_files import read_array
 
 
 def write_dictionary(folder: str | os.PathLike[str], identifier: str, content: dict[Any, Any]) -> Path:
@@ -29,7 +30,8 @@ def read_dictionary(folder: str | os.PathLike[str], identifier: str, allow_pickl
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file holds a pickle and `allow_pickle` is not given, or it holds no dictionary.
+        ValueError: the file holds a pickle and `allow_pickle` is not given, the file is damaged, or it holds no
+            dictionary.
     """
     path = existing(folder, identifier)
     if not allow_pickle:
@@ -37,11 +39,15 @@ def read_dictionary(folder: str | os.PathLike[str], identifier: str, allow_pickl
             f"{path} holds a Python pickle, which can run any code when it is opened; if you made it yourself or trust "
             "its source, pass allow_pickle=True"
         )
-    stored = np.load(path, allow_pickle=True)
-    content = stored.item() if stored.ndim == 0 else None
+    stored = read_array(path, allow_pickle=True)
+    content = stored.item() if isinstance(stored, np.ndarray) and stored.ndim == 0 else None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds an array {stored.shape}, not a dictionary of maps; is it of another format?")
+        raise ValueError(f"{path} holds {_told(stored)}, not a dictionary of maps; is it of another format?")
     return content
+
+
+def _told(stored: Any) -> str:
+    return f"an array {stored.shape}" if isinstance(stored, np.ndarray) else type(stored).__name__
 
 
 def existing(folder: str | os.PathLike[str], identifier: str) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hedgeseg.seeds.formats.class_scores import ClassScores, HasScores, arrays
 from hedgeseg.seeds.formats.files import file_in, replacing
+from hedgeseg.seeds.formats.numpy_files import read_array
 from hedgeseg.seeds.formats.pickled import existing
 
 
@@ -37,13 +38,17 @@ def read_wsol(folder: str | os.PathLike[str], identifier: str, *, class_index: i
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is of another format.
+        ValueError: the file is of another format, or damaged.
     """
     path = existing(folder, identifier)
     try:
-        scores = np.load(path, allow_pickle=False)
+        scores = read_array(path)
     except ValueError as error:
-        raise ValueError(f"{path} holds a pickle; a WSOL map is a plain array") from error
+        if "allow_pickle" in str(error):
+            raise ValueError(f"{path} holds a pickle; a WSOL map is a plain array") from error
+        raise
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind not in "fiu":
+        raise ValueError(f"{path} holds no numbers; a WSOL map is a plain array")
     if scores.ndim != 2:
         raise ValueError(f"{path} holds an array {scores.shape}; a WSOL map is (H, W)")
     return ClassScores(scores[None].astype(np.float32), np.array([class_index], np.int64))
