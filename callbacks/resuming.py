@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -23,7 +23,7 @@ def leave_out_done(trainer: Trainer) -> None:
     Nothing is left out where another callback looks at predictions, or the data module cannot leave out. All processes
     leave out the same: what the first of them sees on the disk.
     """
-    datamodule = getattr(trainer, "datamodule", None)
+    datamodule: Any = getattr(trainer, "datamodule", None)
     dataset = getattr(datamodule, "predict_dataset", None)
     consumers = [callback for callback in trainer.callbacks if _looks_at_predictions(callback)]  # type: ignore[attr-defined]
     if dataset is None or not hasattr(datamodule, "predict_without"):

@@ -101,9 +101,9 @@ class LabelledImages(Dataset[Sample], ABC):
             index=torch.tensor(index),
         )
         if mask is not None:
-            mask = torch.as_tensor(mask).long()
-            mask[content[0] :], mask[:, content[1] :] = self.void, self.void
-            sample["mask"] = mask
+            ids = torch.as_tensor(mask).long()
+            ids[content[0] :], ids[:, content[1] :] = self.void, self.void
+            sample["mask"] = ids
             if self.void != VOID:
                 sample["void"] = torch.tensor(self.void)
         return sample

@@ -112,7 +112,7 @@ class ImageDataModule(LightningDataModule):
         wanted = [index for index, name in enumerate(dataset.ids) if name not in without] or [0]
         self.left_out = len(dataset) - len(wanted)
         if self.left_out:
-            dataset = ImageSubset(dataset, wanted, dataset.transform, dataset.random)
+            dataset = ImageSubset(dataset, wanted, dataset.transform, dataset.random, dataset.masks)
         return self._loader(dataset)
 
     def _ready(self, dataset: LabelledImages | None, name: str) -> LabelledImages:
