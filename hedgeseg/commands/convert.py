@@ -13,7 +13,7 @@ EPILOG = """
 examples:
   hedgeseg convert seeds as_irn --from npz --to irn
   hedgeseg convert theirs seeds --from psa --to npz --background power --allow-pickle
-  hedgeseg convert seeds seeds.json --from npz --to coco --classes voc
+  hedgeseg convert seeds seeds.json --from npz --to coco --images DIR/images
 """
 
 
@@ -42,7 +42,11 @@ def add(commands: Any) -> None:
         default="0.15",
         help="cuts masks from files of scores alone: a number, or power, band, otsu, ...",
     )
-    parser.add_argument("--classes", help="names, needed to write coco: voc, a file with one per line, or a,b,c")
+    parser.add_argument("--images", type=Path, help="folder of the photographs, whose file names coco is to hold")
+    parser.add_argument(
+        "--classes",
+        help="names, needed to write coco: voc, a file with one per line, or a,b,c (default: the seeds' own)",
+    )
     parser.add_argument(
         "--allow-pickle", action="store_true", help="open pickles, which can run code: only if you trust the files"
     )
@@ -60,12 +64,30 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.target_format,
         background=_number_or_name(arguments.background),
         allow_pickle=arguments.allow_pickle,
-        classes=class_names(arguments.classes) if arguments.classes else (),
+        file_names=_file_names(arguments),
+        classes=class_names(arguments.classes) if arguments.classes else _own_classes(arguments.source),
     )
     print(f"{report.done} converted to {arguments.target}, {len(report.failed)} failed")
     for name, reason in report.failed.items():
         print(f"{name}: {reason}", file=sys.stderr)
     return 1 if report.failed else 0
+
+
+def _file_names(arguments: argparse.Namespace) -> dict[str, str]:
+    from hedgeseg.commands.labelled_folder import LabelledFolder
+    from hedgeseg.seeds.convert import FORMATS
+    from hedgeseg.seeds.formats import identifiers
+
+    if arguments.images is None:
+        return {}
+    named = identifiers(arguments.source, FORMATS[arguments.source_format].suffix)
+    return LabelledFolder((), images=arguments.images, named=named).file_names()
+
+
+def _own_classes(source: Path) -> tuple[str, ...]:
+    from hedgeseg.seeds.manifest import class_names_of
+
+    return class_names_of(source) if source.is_dir() else ()
 
 
 def _number_or_name(given: str) -> float | str:

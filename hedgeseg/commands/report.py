@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hedgeseg.commands.labelled_folder import add_folders, labelled_folder
+from hedgeseg.commands.labelled_folder import add_folders, labelled_folder, print_assumed
 
 EPILOG = """
 examples:
@@ -40,14 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the report and say where."""
     from hedgeseg.seeds.report import write_report
 
+    truth = labelled_folder(arguments, [arguments.seeds])
     written = write_report(
         arguments.out,
         arguments.seeds,
-        labelled_folder(arguments),
+        truth,
         title=arguments.title,
         worst=arguments.worst,
         detection=not arguments.no_detection,
         crf=not arguments.no_crf,
     )
     print(written)
+    print_assumed(truth)
     return 0

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hedgeseg.commands.labelled_folder import add_folders, labelled_folder
+from hedgeseg.commands.labelled_folder import add_folders, labelled_folder, print_assumed
 
 EPILOG = """
 examples:
   hedgeseg score runs/coco_voc/seeds --masks DIR/masks --per-class
-  hedgeseg score seeds/hedge seeds/grad_cam --masks DIR/masks --classes cat,dog --no-detection
+  hedgeseg score seeds/hedge seeds/grad_cam --masks DIR/masks --mask-values 255=crack
 """
 
 
@@ -41,12 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     from hedgeseg.seeds.score import score_folder
     from hedgeseg.seeds.table import class_table, score_table, write_scores, write_tables
 
-    truth = labelled_folder(arguments)
+    truth = labelled_folder(arguments, arguments.seeds)
     scores = {
         str(folder): score_folder(folder, truth, unsure=arguments.unsure, detection=not arguments.no_detection)
         for folder in arguments.seeds
     }
     print(score_table(scores))
+    print_assumed(truth)
     for name, found in scores.items():
         if found["without_seed"]:
             print(f"{name}: {found['without_seed']} of {len(truth.ids)} images have a mask but no seed")

@@ -29,20 +29,24 @@ def add(commands: Any) -> None:
     parser.add_argument("folder", type=Path, help="seeds or masks")
     parser.add_argument("--format", default="npz", choices=FORMATS, help="of the files (default: %(default)s)")
     parser.add_argument("--images", type=Path, help="folder of the photographs: names and sizes must be theirs")
-    parser.add_argument("--classes", help="names: voc, a file with one per line, or a,b,c; labels above are wrong")
+    parser.add_argument(
+        "--classes",
+        help="names: voc, a file with one per line, or a,b,c (default: the folder's own); labels above are wrong",
+    )
     parser.add_argument("--allow-pickle", action="store_true", help="open pickles: only if you trust the files")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line per problem; 1 if there are any."""
+    from hedgeseg.seeds.manifest import class_names_of
     from hedgeseg.seeds.validate import validate
 
-    classes = class_names(arguments.classes) if arguments.classes else ()
+    classes = class_names(arguments.classes) if arguments.classes else class_names_of(arguments.folder)
     problems = validate(
         arguments.folder,
         arguments.format,
-        sizes=None if arguments.images is None else _sizes(arguments.images),
+        sizes=_sizes(arguments),
         num_classes=len(classes) or None,
         allow_pickle=arguments.allow_pickle,
     )
@@ -52,9 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _sizes(images: Path) -> dict[str, tuple[int, int]]:
-    """(height, width) of every photograph by its id."""
+def _sizes(arguments: argparse.Namespace) -> dict[str, tuple[int, int]] | None:
+    """(height, width) of every photograph by the id that its seed has."""
     from hedgeseg.commands.labelled_folder import LabelledFolder
+    from hedgeseg.seeds.convert import FORMATS
+    from hedgeseg.seeds.formats import identifiers
 
-    folder = LabelledFolder((), images=images)
-    return {name: folder.image(index).shape[:2] for index, name in enumerate(folder.ids)}
+    if arguments.images is None:
+        return None
+    named = identifiers(arguments.folder, FORMATS[arguments.format].suffix)
+    return LabelledFolder((), images=arguments.images, named=named).sizes()

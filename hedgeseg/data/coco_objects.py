@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
+from hedgeseg.coco_segmentation import Shape, UnusableSegmentationError, encode, read_segmentation
 from hedgeseg.data.batch import VOID, void_id
-from hedgeseg.data.coco_segmentation import Shape, UnusableSegmentationError, encode, read_segmentation
 
 Box = tuple[float, float, float, float]
 

@@ -7,9 +7,9 @@ rule; files with a mask but no scores get scores of one where the mask says so.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from hedgeseg.seeds.formats import (
 from hedgeseg.seeds.seed import Seed, check_classes, seed_from_mask
 
 Folder = str | os.PathLike[str]
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def convert(
     background: float | str | Background = 0.15,
     allow_pickle: bool = False,
     classes: Sequence[str] = (),
+    file_names: Mapping[str, str] | None = None,
 ) -> Conversion:
     """Convert all files of a folder; a file that cannot be converted is reported, the others go on.
 
@@ -96,7 +98,9 @@ def convert(
         target_format: likewise.
         background: cuts masks from files that hold only scores.
         allow_pickle: lets the formats of older tools be opened, which are pickles and can run code.
-        classes: names of all classes, in the order of their indices; needed to write `coco`.
+        classes: names of all classes, in the order of their indices; needed to write `coco`, and the order in which
+            its categories are read.
+        file_names: file of each image by its id, to be written into `coco`, which else names images by their ids.
 
     Raises:
         ValueError: an unknown format, a pickled format without `allow_pickle`, or `coco` without class names.
@@ -110,9 +114,10 @@ def convert(
     if target_format == "coco" and not classes:
         raise ValueError("a COCO file names its classes; pass classes=('aeroplane', ...)")
     report = Conversion()
-    seeds = _seeds(source, source_format, as_background(background), allow_pickle, report)
+    seeds = _seeds(source, source_format, as_background(background), allow_pickle, report, classes)
     if target_format == "coco":
-        write_coco(target, seeds, classes)
+        names = file_names or {}
+        write_coco(target, ((names.get(identifier, identifier), seed) for identifier, seed in seeds), classes)
         return report
     write = FORMATS[target_format].write
     for identifier, seed in seeds:
@@ -122,6 +127,12 @@ def convert(
             report.done -= 1
             report.failed[identifier] = str(error)
     return report
+
+
+def _without_suffix(file_name: str) -> str:
+    """The id of an image file; what follows a dot is a suffix only if it is one of images."""
+    path = PurePosixPath(file_name.replace("\\", "/"))
+    return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix().lstrip("/")
 
 
 def known_format(name: str) -> Format:
@@ -163,12 +174,17 @@ def seed_from_scores(given: ClassScores, background: Background) -> Seed:
 
 
 def _seeds(
-    source: Folder, name: str, background: Background, allow_pickle: bool, report: Conversion
+    source: Folder,
+    name: str,
+    background: Background,
+    allow_pickle: bool,
+    report: Conversion,
+    classes: Sequence[str],
 ) -> Iterable[tuple[str, Seed]]:
     if name == "coco":
-        for file_name, mask in read_coco(source).items():
+        for file_name, mask in read_coco(source, classes).items():
             report.done += 1
-            yield Path(file_name).with_suffix("").as_posix(), seed_from_mask(mask)
+            yield _without_suffix(file_name), seed_from_mask(mask)
         return
     chosen = FORMATS[name]
     for identifier in identifiers(source, chosen.suffix):

@@ -83,6 +83,22 @@ def failures_in(folder: str | os.PathLike[str]) -> dict[str, str]:
     return found
 
 
+def class_names_of(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the classes that a folder was made for, in the order of their indices; empty if it does not say.
+
+    Raises:
+        ValueError: the folder has a manifest of something else.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        return ()
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["config"].get("class_names")
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a manifest of hedgeseg: {error!r}") from error
+    return tuple(map(str, names or ()))
+
+
 def open_folder(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> Manifest:
     """Open a folder for seeds made with these settings: a new or empty one, or one made with the same.
 

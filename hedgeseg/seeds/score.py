@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.detection import MeanAveragePrecision
 
 from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, SeedCurve
-from hedgeseg.seeds.components import Objects, regions, seed_objects
+from hedgeseg.seeds.components import regions, seed_objects
 from hedgeseg.seeds.confusion import Unsure, confusion_counts, iou_parts, ious, miou_interval
+from hedgeseg.seeds.detection import DetectionPrecision
 from hedgeseg.seeds.formats import has_scores, has_seed, read_seed
 from hedgeseg.seeds.seed import IGNORE, LAST_CLASS, Seed
 
@@ -53,10 +53,8 @@ class SeedScore:
             "pixel_average_precision": PixelAveragePrecision(sync_on_compute=False),
             "outside_inside_ratio": OutsideInsideRatio(sync_on_compute=False),
         }
-        self.detection = MeanAveragePrecision(iou_type=("bbox", "segm"), sync_on_compute=False) if detection else None
+        self.detection = DetectionPrecision() if detection else None
         self.counts: list[Tensor] = []
-        if self.detection is not None:
-            self.detection.warn_on_many_detections = False
 
     def update(self, seed: Seed, truth: np.ndarray | Tensor, scored: bool = True) -> None:
         """Add one image.
@@ -82,7 +80,7 @@ class SeedScore:
             for metric in self.per_map.values():
                 metric.update(seed.scores[shown], objects[shown], seed.classes[shown], valid)
         if self.detection is not None:
-            self.detection.update([_as_detection(seed_objects(seed), scored=True)], [_as_detection(regions(truth))])
+            self.detection.update(seed_objects(seed), regions(truth))
 
     def compute(self) -> dict[str, Any]:
         """Plain numbers, ready for JSON; NaN where a number is not defined.
@@ -139,13 +137,7 @@ class SeedScore:
         }
 
     def _of_regions(self) -> dict[str, float]:
-        if self.detection is None or not self.detection.update_called:
-            return {}
-        found = self.detection.compute()
-        # torchmetrics writes -1 for "no object of that kind".
-        keys = ("segm_map", "segm_map_50", "bbox_map", "bbox_map_50")
-        values = {key: float(found[key]) if float(found[key]) >= 0 else float("nan") for key in keys}
-        return {f"map_{key.replace('_map', '')}": value for key, value in values.items()}
+        return {} if self.detection is None or not self.detection.images else self.detection.compute()
 
     def _per_class(self, counts: Tensor) -> dict[str, dict[str, float]]:
         hits, predicted, true = iou_parts(counts, self.unsure)
@@ -224,8 +216,3 @@ def warn_of_damage(folder: str | os.PathLike[str], broken: Mapping[str, str]) ->
     if broken:
         some = "; ".join(list(broken.values())[:5])
         warnings.warn(f"{os.fspath(folder)}: {len(broken)} seeds are left out: {some}", stacklevel=3)
-
-
-def _as_detection(objects: Objects, scored: bool = False) -> dict[str, Tensor]:
-    fields = {"boxes": objects.boxes, "labels": objects.labels, "masks": objects.masks}
-    return {**fields, "scores": objects.scores} if scored else fields

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hedgeseg.seeds.convert import check_pickle, known_format
+from hedgeseg.seeds.convert import FORMATS, check_pickle, known_format
 from hedgeseg.seeds.formats import ClassScores, identifiers
 from hedgeseg.seeds.formats.files import file_in
 from hedgeseg.seeds.seed import IGNORE, Seed
@@ -53,16 +53,20 @@ def validate(
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: unknown format, or a pickled one without `allow_pickle`.
+        ValueError: unknown format, a pickled one without `allow_pickle`, or no file of the format.
     """
     chosen = known_format(format)
     check_pickle(format, allow_pickle)
     present = identifiers(folder, chosen.suffix)
+    if not present and sizes is None:
+        there = [name for name, other in FORMATS.items() if identifiers(folder, other.suffix)]
+        hint = f"; its files look like those of {', '.join(there)} (--format)" if there else ""
+        raise ValueError(f"{os.fspath(folder)} holds no {chosen.suffix} files of format {format!r}{hint}")
     problems = [] if sizes is None else _names(present, sizes)
     for identifier in present:
         try:
             content = chosen.read(folder, identifier, allow_pickle)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, TypeError) as error:
             problems.append(Problem(identifier, "unreadable", str(error)))
             continue
         expected = None if sizes is None else sizes.get(identifier)

@@ -152,7 +152,7 @@ def masked(root, image="images", **masks):
 
 
 def read(root, **options):
-    module = FolderDataModule(str(root), train_fraction=0, background="good", image_size=16, **options)
+    module = FolderDataModule(str(root), train_fraction=0, background="good", image_size=[16, 24], **options)
     module.setup()
     data = module.val_dataset
     return {name: data.mask(i) for i, name in enumerate(data.ids)}, module

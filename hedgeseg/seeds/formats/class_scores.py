@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -35,3 +35,18 @@ class HasScores(Protocol):
 def arrays(seed: HasScores) -> ClassScores:
     """Scores and classes of a seed as arrays of the documented types."""
     return ClassScores(np.asarray(seed.scores, dtype=np.float32), np.asarray(seed.classes, dtype=np.int64))
+
+
+def checked(identifier: str, scores: Any, classes: Any) -> ClassScores:
+    """Maps and classes of another tool's file as arrays of the documented types.
+
+    Raises:
+        ValueError: they are no numbers, or do not fit each other.
+    """
+    try:
+        maps, indices = np.asarray(scores, np.float32), np.asarray(classes, np.int64).reshape(-1)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{identifier}: maps or keys are no numbers: {error}") from error
+    if maps.ndim != 3 or len(maps) != len(indices):
+        raise ValueError(f"{identifier}: {len(indices)} keys for maps of shape {maps.shape}, expected (K, H, W)")
+    return ClassScores(maps, indices)

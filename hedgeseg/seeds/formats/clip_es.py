@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hedgeseg.seeds.formats.class_scores import ClassScores, HasScores, arrays
+from hedgeseg.seeds.formats.class_scores import ClassScores, HasScores, arrays, checked
 from hedgeseg.seeds.formats.pickled import read_dictionary, write_dictionary
 
 
@@ -29,4 +29,4 @@ def read_clip_es(folder: str | os.PathLike[str], identifier: str, *, allow_pickl
         raise ValueError(
             f"{identifier}: a CLIP-ES file has 'keys' and 'attn_highres', this one has {sorted(map(str, content))}"
         )
-    return ClassScores(np.asarray(content["attn_highres"], np.float32), np.asarray(content["keys"], np.int64))
+    return checked(identifier, content["attn_highres"], content["keys"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
+from hedgeseg.coco_segmentation import UnusableSegmentationError, encode, read_segmentation
 from hedgeseg.seeds.components import seed_objects
 from hedgeseg.seeds.formats.files import replacing
-from hedgeseg.seeds.seed import Seed
+from hedgeseg.seeds.seed import LAST_CLASS, Seed
 
 
 def coco_instances(seeds: Iterable[tuple[str, Seed]], classes: Sequence[str], smallest: int = 1) -> dict[str, Any]:
@@ -34,8 +36,9 @@ def coco_instances(seeds: Iterable[tuple[str, Seed]], classes: Sequence[str], sm
         height, width = seed.size
         images.append({"id": number, "file_name": name, "height": height, "width": width})
         objects = seed_objects(seed, smallest)
-        for mask, label, score in zip(objects.masks, objects.labels.tolist(), objects.scores.tolist(), strict=True):
-            encoded = rle.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
+        for encoded, label, score in zip(
+            objects.run_lengths(), objects.labels.tolist(), objects.scores.tolist(), strict=True
+        ):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -62,36 +65,57 @@ def write_coco(
     return target
 
 
-def read_coco(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_coco(path: str | os.PathLike[str], classes: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Masks uint8 (H, W) by file name, from the run lengths or polygons of an instances file.
 
-    Where annotations overlap, the smaller one is on top.
+    Where annotations overlap, the smaller one is on top. Those without a segmentation that can be painted are left out,
+    and a warning names them.
+
+    Args:
+        path: the file.
+        classes: names in the order of the class indices; without them the order of the category ids counts, whatever
+            numbers these are (COCO's go to 90 for 80 classes).
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is no COCO instances file.
+        ValueError: the file is no COCO instances file, has more classes than a mask of eight bits, or categories that
+            are not among `classes`.
     """
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"there is no file {source}")
+    shapes: list[tuple[int, Any, int, dict[str, Any]]] = []
+    unusable: list[str] = []
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         images = {entry["id"]: entry for entry in content["images"]}
-        annotations = sorted(content["annotations"], key=lambda a: -a["area"])
+        ids = _ids(content["categories"], classes)
         masks = {k: np.zeros((entry["height"], entry["width"]), np.uint8) for k, entry in images.items()}
-        for annotation in annotations:
-            mask = masks[annotation["image_id"]]
-            mask[_decoded(annotation["segmentation"], *mask.shape)] = annotation["category_id"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        for item in content["annotations"]:
+            size = masks[item["image_id"]].shape
+            try:
+                lengths = encode(read_segmentation(item.get("segmentation"), size), size)
+            except UnusableSegmentationError as error:
+                unusable.append(f"annotation {item.get('id')}: {error}")
+                continue
+            shapes.append((int(rle.area(lengths)), item["image_id"], ids[item["category_id"]], lengths))
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is not a COCO instances file: {type(error).__name__} {error}") from error
+    if unusable:
+        warnings.warn(f"{source}: {len(unusable)} annotations are left out: {'; '.join(unusable[:5])}", stacklevel=2)
+    for _, image_id, label, lengths in sorted(shapes, key=lambda shape: -shape[0]):
+        masks[image_id][np.asarray(rle.decode(lengths), dtype=bool)] = label
     return {str(images[k]["file_name"]): mask for k, mask in masks.items()}
 
 
-def _decoded(segmentation: Any, height: int, width: int) -> np.ndarray:
-    if isinstance(segmentation, list):
-        encoded = rle.merge(rle.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        encoded = rle.frPyObjects(segmentation, height, width)
-    else:
-        encoded = segmentation
-    return np.asarray(rle.decode(encoded), dtype=bool)
+def _ids(categories: Sequence[dict[str, Any]], classes: Sequence[str]) -> dict[Any, int]:
+    """Category id -> label in the mask."""
+    ordered = sorted(categories, key=lambda category: category["id"])
+    names = [category["name"] for category in ordered]
+    strange = sorted(set(names) - set(classes)) if classes else []
+    if strange:
+        raise ValueError(f"the categories {strange} are not among the classes {list(classes)}")
+    if len(ordered) > LAST_CLASS + 1:
+        raise ValueError(f"{len(ordered)} categories do not fit a mask of eight bits, which tells {LAST_CLASS + 1}")
+    place = {name: i for i, name in enumerate(classes or names)}
+    return {category["id"]: place[category["name"]] + 1 for category in ordered}

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hedgeseg.seeds.formats.class_scores import ClassScores, HasScores, arrays
+from hedgeseg.seeds.formats.class_scores import ClassScores, HasScores, arrays, checked
 from hedgeseg.seeds.formats.pickled import read_dictionary, write_dictionary
 
 STRIDE = 4
@@ -45,4 +44,4 @@ def read_irn(folder: str | os.PathLike[str], identifier: str, *, allow_pickle: b
         raise ValueError(
             f"{identifier}: an IRN file has 'keys' and 'high_res', this one has {sorted(map(str, content))}"
         )
-    return ClassScores(np.asarray(content["high_res"], np.float32), np.asarray(content["keys"], np.int64))
+    return checked(identifier, content["high_res"], content["keys"])

@@ -85,10 +85,12 @@ def read_seed(folder: str | os.PathLike[str], identifier: str) -> Seed:
         FileNotFoundError: there is no mask.
         ValueError: files that are damaged, do not fit each other, or hold something else.
     """
-    mask = read_mask(folder, identifier)
-    if not has_scores(folder, identifier):
-        return seed_from_mask(mask)
     path = file_in(folder, identifier, ".npz")
+    if not has_scores(folder, identifier):
+        if not has_seed(folder, identifier):
+            raise FileNotFoundError(f"there is no seed {path}, nor a mask beside it")
+        return seed_from_mask(read_mask(folder, identifier))
+    mask = read_mask(folder, identifier)
     stored = read_arrays(path)
     missing = {"scores", "classes"} - set(stored)
     if missing:

@@ -26,9 +26,13 @@ def read_psa(folder: str | os.PathLike[str], identifier: str, *, allow_pickle: b
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: `allow_pickle` is not given, or the file is of another format.
+        ValueError: `allow_pickle` is not given, or the file is of another format, of CRF results, too.
     """
-    return _stacked(identifier, read_dictionary(folder, identifier, allow_pickle), first=0)
+    content = read_dictionary(folder, identifier, allow_pickle)
+    found = _stacked(identifier, content, first=0)
+    if len(content) > 1 and 0 in content and _is_background(found):
+        raise ValueError(f"{identifier}: map 0 is what the others leave of one, a background; read it as 'psa_crf'")
+    return found
 
 
 def write_psa_crf(folder: str | os.PathLike[str], identifier: str, seed: HasScores, alpha: float | None = None) -> Path:
@@ -54,17 +58,32 @@ def read_psa_crf(folder: str | os.PathLike[str], identifier: str, *, allow_pickl
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: `allow_pickle` is not given, or the file has no background, so is of the other layout.
+        ValueError: `allow_pickle` is not given, or the file has no background under 0, so is of the other layout.
     """
     content = read_dictionary(folder, identifier, allow_pickle)
     if 0 not in content:
         raise ValueError(
             f"{identifier}: keys {sorted(map(str, content))} without 0, the background of CRF results; read it as 'psa'"
         )
+    everything = _stacked(identifier, content, first=0)
+    if not _is_background(everything):
+        raise ValueError(
+            f"{identifier}: map 0 is no background, it is large where others are or small where none is; read it as "
+            "'psa'"
+        )
     background = np.asarray(content.pop(0))
     if not content:
         return ClassScores(np.zeros((0, *background.shape), np.float32), np.zeros(0, np.int64))
     return _stacked(identifier, content, first=1)
+
+
+def _is_background(found: ClassScores) -> bool:
+    """Whether the first map, of class 0, is what the others leave over: small where one is large, and the reverse.
+
+    It holds for posteriors, and for PSA's `(1 - max score)^alpha` up to alphas of 32.
+    """
+    first, others = found.scores[0], found.scores[1:].max(0, initial=0)
+    return bool((first <= 1.02 - others).all() and (first + others).min(initial=1) > 0.1)
 
 
 def _stacked(identifier: str, content: dict[int, np.ndarray], first: int) -> ClassScores:
@@ -74,5 +93,10 @@ def _stacked(identifier: str, content: dict[int, np.ndarray], first: int) -> Cla
     if not content:
         raise ValueError(f"{identifier}: the file holds no map, so the size of the image is unknown")
     classes = sorted(content)
-    scores = np.stack([np.asarray(content[c], np.float32) for c in classes])
+    try:
+        scores = np.stack([np.asarray(content[c], np.float32) for c in classes])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{identifier}: the maps are no arrays of one size: {error}") from error
+    if scores.ndim != 3:
+        raise ValueError(f"{identifier}: a map is (H, W), these are {scores.shape[1:]}")
     return ClassScores(scores, np.asarray(classes, np.int64) - first)

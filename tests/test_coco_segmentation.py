@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from hedgeseg.data.coco_segmentation import UnusableSegmentationError, encode, read_segmentation, uncompressed
+from hedgeseg.coco_segmentation import UnusableSegmentationError, encode, read_segmentation, uncompressed
 
 
 def region(seed):
