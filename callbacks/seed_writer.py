@@ -89,18 +89,15 @@ class SeedWriter(BasePredictionWriter):
         self._loader_of: dict[str, int] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Tell the data which images have their seed, so that they are neither read nor predicted again."""
+        """Refuse strategies under which no process holds the network; tell the data which images have their seed."""
+        super().setup(trainer, pl_module, stage)
+        surroundings.refuse_sharded(trainer, "SeedWriter")
         if stage == "predict":
             leave_out_done(trainer)
 
     def is_pending(self, identifier: str) -> bool:
         """Whether an image has no seed yet."""
         return not has_seed(self.folder, identifier)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse strategies under which no process holds the network."""
-        super().setup(trainer, pl_module, stage)
-        surroundings.refuse_sharded(trainer, "SeedWriter")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
