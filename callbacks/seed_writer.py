@@ -18,6 +18,7 @@ from torch import nn
 
 from hedgeseg.callbacks import surroundings
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
+from hedgeseg.callbacks.content import Content
 from hedgeseg.callbacks.explanations import predicted_classes
 from hedgeseg.callbacks.network import find_network
 from hedgeseg.callbacks.photographs import photograph
@@ -87,6 +88,7 @@ class SeedWriter(BasePredictionWriter):
         self._manifest: Manifest | None = None
         self._generator = self.generator
         self._loader_of: dict[str, int] = {}
+        self._content = Content()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse strategies under which no process holds the network; tell the data which images have their seed."""
@@ -117,7 +119,7 @@ class SeedWriter(BasePredictionWriter):
         self._manifest = open_folder(self.folder, {**settings, "weights": weights_hash(network)})
         left_out = getattr(getattr(trainer, "datamodule", None), "left_out", 0)
         self.counts = {"written": 0, "skipped": left_out if trainer.is_global_zero else 0, "failed": 0}
-        self._loader_of = {}
+        self._loader_of, self._content = {}, Content()
 
     def write_on_batch_end(
         self,
@@ -160,7 +162,7 @@ class SeedWriter(BasePredictionWriter):
             if self._manifest.is_done(identifier):
                 self.counts["skipped"] += 1
                 return
-            image = example.picture.to(device)
+            image = self._content.of(network, example, device)
             classes = self._classes(network, image, example)
             wanted = self._generator.wants_picture
             picture = photograph(trainer, loader, example) if wanted else None

@@ -37,6 +37,7 @@ class ImageDataModule(LightningDataModule):
         predict_shard: `(i, n)`: `predict` sees only every n-th image from the i-th; None for all of them.
         predict_without: ids that the next `predict_dataloader` leaves out, since somebody is done with them.
         left_out: how many it left out.
+        keep_shape: whether pictures that are looked at differ in shape, so that each needs a batch of its own.
         mean, std: the normalisation of the pixels, to undo it for drawing.
     """
 
@@ -58,6 +59,7 @@ class ImageDataModule(LightningDataModule):
         self.image_size = size_pair(image_size)
         self.fit = usual_fit(image_size, fit)
         self.crop = crop
+        self.keep_shape = self.fit in ("short", "long")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
@@ -77,7 +79,7 @@ class ImageDataModule(LightningDataModule):
     @property
     def still(self) -> A.Compose:
         """The pipeline of images that are looked at."""
-        return eval_transform(self.image_size, self.mean, self.std, self.fit)
+        return eval_transform(self.image_size, self.mean, self.std, fit=self.fit)
 
     @property
     def moving(self) -> A.Compose:
@@ -126,7 +128,7 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, dataset: LabelledImages, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
-            batch_size=1 if self.fit in ("short", "long") and not dataset.random else self.batch_size,
+            batch_size=1 if self.keep_shape and not dataset.random else self.batch_size,
             shuffle=shuffle,
             drop_last=drop_last,
             num_workers=self.num_workers,

@@ -22,6 +22,7 @@ def eval_transform(
     image_size: int | Sequence[int],
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    keep_shape: bool = False,
     fit: Fit | None = None,
 ) -> A.Compose:
     """Fits the whole image to `image_size` (nothing is cut off) and normalises it; deterministic.
@@ -30,10 +31,12 @@ def eval_transform(
         image_size: side of the square, or (height, width).
         mean: per-channel mean of images in [0, 1]; also the colour of padding.
         std: per-channel standard deviation of images in [0, 1].
+        keep_shape: the same as `fit="short"`.
         fit: how, as `hedgeseg.data.fit` has it; None keeps the picture's shape inside a square (`letterbox`) and
             stretches it to a (height, width).
     """
-    return _compose([_fitted(image_size, usual_fit(image_size, fit), mean)], mean, std)
+    way = usual_fit(image_size, "short" if keep_shape else fit)
+    return _compose([_fitted(image_size, way, mean)], mean, std)
 
 
 def train_transform(

@@ -27,6 +27,7 @@ from hedgeseg.seeds.refine import Refine, as_refiner, refined
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.smoothing import smooth
 from hedgeseg.seeds.spread import Affinity, affinity
+from hedgeseg.seeds.tiles import tiled
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
 
 Looks = list[list[Tensor]]
@@ -80,6 +81,8 @@ class SeedGenerator:
         mean: per channel, what the image was normalised with, ImageNet's without it; used to show the refiner a
             picture, and to take other scales from one. (`SeedWriter` asks the data module.)
         std: see `mean`.
+        tile: look at larger images through overlapping tiles of so many pixels, each explained alone
+            (`hedgeseg.seeds.tiles`): memory follows the tile, so that large photographs keep their resolution.
         **method_options: go to `hedgeseg.attribution.attribute`; with several methods, `hedge={"gamma": 2.0}`.
             A network's only logit is that of class 0; `binary=True` says that it tells class 1 from class 0.
 
@@ -109,6 +112,7 @@ class SeedGenerator:
         refine_side: int = 1024,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        tile: int | None = None,
         **method_options: Any,
     ) -> None:
         if not scales or not all(scale > 0 for scale in scales):
@@ -121,7 +125,8 @@ class SeedGenerator:
             raise ValueError(f"maps can be merged by sum, max or mean, not {merge!r}")
         if fuse not in ("product", "max", "mean"):
             raise ValueError(f"maps can be fused by product, max or mean, not {fuse!r}")
-        self.sources = as_sources(method, method_options)
+        sources = as_sources(method, method_options)
+        self.sources = sources if tile is None else tuple(tiled(source, tile) for source in sources)
         self.scales = tuple(float(scale) for scale in scales)
         self.flip = flip
         self.background = as_background(background)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from hedgeseg.seeds.maps import MapFunction
 
+
+@runtime_checkable
 class Explainer(Protocol):
     """What gives maps and logits, such as `MapSource`."""
 
@@ -43,6 +46,9 @@ class TiledMaps:
         self.tile = tile
         self.overlap = overlap
 
+    def __repr__(self) -> str:
+        return f"TiledMaps({self.source!r}, tile={self.tile}, overlap={self.overlap})"
+
     def __call__(self, model: nn.Module, images: Tensor, targets: list[list[int]]) -> Tensor:
         """Blended maps (N, T, H, W); all images have the same number of targets."""
         if max(images.shape[-2:]) <= self.tile:
@@ -66,6 +72,17 @@ class TiledMaps:
             weights[rows, columns] += blend
             best = higher
         return total / weights
+
+
+def tiled(source: MapFunction, tile: int) -> TiledMaps:
+    """A source of maps that looks through tiles.
+
+    Raises:
+        TypeError: the source gives no logits, by which tiles are weighted.
+    """
+    if not isinstance(source, Explainer):
+        raise TypeError(f"tiles are weighted by their logits, which {source!r} does not tell: give it `explain`")
+    return TiledMaps(source, tile)
 
 
 def windows(size: tuple[int, int], tile: int, overlap: float) -> Iterator[tuple[slice, slice]]:

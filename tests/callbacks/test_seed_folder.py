@@ -49,6 +49,37 @@ def test_padding_is_never_evidence_nor_mask(make_trainer, tmp_path, classifier):
         assert (read_seed(tmp_path / "s", name).mask > 0).all()
 
 
+def test_a_network_of_one_size_sees_the_picture_stretched(make_trainer, tmp_path, classifier):
+    write_coco_folder(tmp_path / "data")
+    shown = []
+
+    class OneSize(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flat = nn.Linear(3 * 32 * 32, 2)
+
+        def forward(self, images):
+            return self.flat(images.flatten(1))
+
+    def bright(model, images, targets):
+        shown.append(tuple(images.shape[2:]))
+        return (images[:, :1] > 0).float().expand(-1, len(targets[0]), -1, -1)
+
+    classifier.network = OneSize()
+    classifier.train()
+    writer = SeedWriter(str(tmp_path / "s"), {"method": bright, "smoothing": 0.0}, network="network", on_error="raise")
+    module = data(tmp_path / "data")
+    trainer = make_trainer(callbacks=[writer])
+    classifier.predict_step = lambda batch, index, loader=0: None
+    with pytest.warns(UserWarning, match="stretched to 32 x 32 instead of padded"):
+        trainer.predict(classifier, datamodule=module, return_predictions=False)
+    assert set(shown) == {(32, 32)}
+    mask = read_seed(tmp_path / "s", "002").mask.numpy() > 0
+    truth = np.zeros((30, 40), bool)
+    truth[4:24, 7:27] = True
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.85
+
+
 def test_an_object_is_where_it_is_in_the_picture(make_trainer, tmp_path, classifier):
     write_coco_folder(tmp_path / "data")
 

@@ -137,7 +137,7 @@ CRACK[:, 2001:2004] = 0
 @pytest.mark.parametrize("fit", ["letterbox", "long", "short", "squash"])
 @pytest.mark.parametrize("side", [224, 449])
 def test_a_crack_of_three_pixels_survives_in_every_row(fit, side):
-    out = eval_transform(side, (0, 0, 0), (1, 1, 1), fit)(image=np.repeat(CRACK[..., None], 3, axis=2), **NO_BOXES)
+    out = eval_transform(side, (0, 0, 0), (1, 1, 1), fit=fit)(image=np.repeat(CRACK[..., None], 3, axis=2), **NO_BOXES)
     height, width = fitted_size((3000, 4000), (side, side), fit)
     rows = out["image"][0, :height, :width].numpy()
     assert (rows.min(axis=1) < 0.95).all()

@@ -60,3 +60,25 @@ def test_settings_are_checked():
         TiledMaps(Brightness(), overlap=1.0)
     with pytest.raises(ValueError, match="tile"):
         TiledMaps(Brightness(), tile=0)
+
+
+def test_a_generator_looks_through_tiles():
+    """A square that is smaller than a pixel of a whole view of 24: tiles of 24 see it."""
+    seen = []
+
+    class Bright:
+        def explain(self, model, images, targets):
+            seen.append(tuple(images.shape[2:]))
+            bright = (images.mean(1, keepdim=True) > 0.5).float()
+            return bright.expand(-1, len(targets[0]), -1, -1), torch.zeros(len(images), 4)
+
+        def __call__(self, model, images, targets):
+            return self.explain(model, images, targets)[0]
+
+    image = torch.zeros(3, 50, 70)
+    image[:, 31, 44] = 1
+    seed = SeedGenerator(Bright(), tile=24, smoothing=0, background=0.5)(nn.Identity(), image, [1])
+    assert set(seen) == {(24, 24)}
+    assert seed.mask.nonzero().tolist() == [[31, 44]]
+    with pytest.raises(TypeError, match="does not tell"):
+        SeedGenerator(lambda model, images, targets: images, tile=24)
