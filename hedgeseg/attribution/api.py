@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.attribution.explaining import explaining
 from hedgeseg.attribution.inputs import Targets, check_images, target_lists
 from hedgeseg.attribution.layers import AND, LayerLike, family_layer, find_layers, paths_of
@@ -90,6 +91,7 @@ def attribute(
     Raises:
         ValueError: If an argument is wrong; says which, its value and what to give instead.
         TypeError: If an argument has a wrong type, or the model is scripted or quantised.
+        NonFiniteError: If weights or activations are NaN or infinite; names the images and the first operation.
         UnsupportedOpError: If the method has no rule for an operation of the model.
 
     Example:
@@ -215,14 +217,13 @@ def _run(
     paths = paths_of(network, layer)
     with explaining(network):
         images = images.detach().clone() if images.is_inference() else images.detach()
-        parts = [
-            (
-                group,
-                rows,
-                _explain(chosen, Problem(network, images[group], rows, paths, output, binary, chunk, report), options),
-            )
-            for group, rows in _groups(lists, chunk, images.device)
-        ]
+        parts = []
+        for group, rows in _groups(lists, chunk, images.device):
+            problem = Problem(network, images[group], rows, paths, output, binary, chunk, report)
+            try:
+                parts.append((group, rows, _explain(chosen, problem, options)))
+            except NonFiniteError as error:
+                raise error.renamed(group.tolist()) from None
     return _gather(parts, (len(lists), max(map(len, lists), default=0)), chosen.name, options)
 
 

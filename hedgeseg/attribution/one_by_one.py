@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.errors import UnsupportedModelError
+from hedgeseg.attribution.errors import NonFiniteError, UnsupportedModelError
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.recording import MixedImagesError
 from hedgeseg.attribution.sweep import Conservation
@@ -35,6 +35,8 @@ def _one_by_one(method: Method, problem: Problem, options: dict[str, Any], mixed
         alone = replace(problem, images=problem.images[i : i + 1], targets=problem.targets[i : i + 1], report=report)
         try:
             parts.append(method.explain(alone, **options))
+        except NonFiniteError as error:
+            raise error.renamed([i]) from None
         except Exception as error:
             if i == 0 and not _runs_alone(alone):
                 raise _refusal(mixed, "it does not take an image alone") from error

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.errors import OutputError, UnsupportedModelError
+from hedgeseg.attribution.finite import Suspicion, refuse_non_finite
 from hedgeseg.attribution.one_logit import sides_by_weights, two_sides
 from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
 from hedgeseg.attribution.tracing import trace_samples
@@ -79,17 +80,22 @@ def record(
 
     Raises:
         OutputError: If the model returns no logits of shape (N, K) that depend on the images.
+        NonFiniteError: If weights, activations or logits are NaN or infinite.
         MixedImagesError: If it is not known which image some value belongs to; never for a single image.
     """
     with torch.no_grad():
         own = images.detach().clone()  # a model may write into its input
-        tape = Tape(own, keeps, is_weighted, wanted)
+        suspicion = Suspicion()
+        tape = Tape(own, keeps, is_weighted, wanted, suspicion.look)
         with tape.following(model), tape:
             logits = select_logits(model(own), len(images), output)
             class_logits = logits
             if binary and logits.shape[1] == 1:
                 class_logits = sides_by_weights(tape, logits) if from_logits else two_sides(logits)
         value, class_value = tape.value_of(logits), tape.value_of(class_logits)
+        suspicion.add([logits])
+        if suspicion.confirmed():
+            refuse_non_finite(model, images, logits)
     if value is None or class_value is None:
         raise OutputError(
             "the logits do not depend on the images: the model's forward pass left torch on the way "

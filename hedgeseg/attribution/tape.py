@@ -164,6 +164,7 @@ class Tape(TorchDispatchMode):
         is_weighted: Whether an operator packet multiplies by weights; ends the `Value.pixels` region.
         wanted: Module paths, or ``aten.<op>:<k>`` for the k-th call of an operation, whose outputs are to be kept, with
             all that is computed from then on.
+        look: Called with packet, arguments and tensors of every operation that is about to be recorded.
 
     Attributes:
         images: The images' value.
@@ -178,6 +179,7 @@ class Tape(TorchDispatchMode):
         keeps: Callable[[Op], Keeps],
         is_weighted: Callable[[Any], bool],
         wanted: frozenset[str] = frozenset(),
+        look: Callable[[Any, Any, list[Tensor]], None] | None = None,
     ) -> None:
         super().__init__()
         self.images = Value(images.shape, images.dtype, pixels=True, data=images)
@@ -186,6 +188,7 @@ class Tape(TorchDispatchMode):
         self.module_of: dict[Value, str] = {}
         self._keeps, self._is_weighted, self._wanted = keeps, is_weighted, wanted
         self._keep_all = False
+        self._look = look
         self._paused = False
         self._values: Any = WeakTensorKeyDictionary()
         self._values[images] = self.images
@@ -233,6 +236,8 @@ class Tape(TorchDispatchMode):
         values = {id(t): value for t in tensors if (value := self.value_of(t)) is not None}
         if not values:
             return func(*args, **kwargs)
+        if self._look is not None:
+            self._look(packet, args, tensors)
         op_args, op_kwargs = (replaced(a, lambda leaf: values.get(id(leaf), leaf)) for a in (tuple(args), kwargs))
         op = Op(len(self.ops), func, op_args, op_kwargs, self._modules[-1] if self._modules else "")
         keeps = self._keeps(op)

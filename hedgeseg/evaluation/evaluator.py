@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution import attribute
-from hedgeseg.attribution.errors import LayerError, UnsupportedOpError
+from hedgeseg.attribution.errors import LayerError, NonFiniteError, UnsupportedOpError
 from hedgeseg.evaluation.case import Case, select
 from hedgeseg.evaluation.journal import Journal, Record
 from hedgeseg.evaluation.method_run import MethodRun
@@ -146,6 +146,8 @@ class Evaluator:
             targets = [list(c.targets) for c in pending]
             result = attribute(network, images, targets, method=run.method, binary=self._binary, **run.options)
             seconds = (_now(device) - start) / len(pending)
+        except NonFiniteError as error:
+            raise error.renamed([case.id for case in pending]) from None
         except (UnsupportedOpError, LayerError, ImportError) as error:
             self._failed[run.label] = f"{type(error).__name__}: {error}"
             return

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.explaining import full_precision
+from hedgeseg.attribution.finite import Watch, refuse_non_finite
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.layers import AND
 from hedgeseg.attribution.methods.method import Explanation, Problem
@@ -64,6 +65,29 @@ def returned_by(problem: Problem) -> Forward:
     return forward
 
 
+def logits_to_explain(problem: Problem, images: Tensor) -> Tensor:
+    """The logits of the batch, from a first forward pass in which everything is looked at.
+
+    Args:
+        problem: What is to be explained.
+        images: Its images, or what stands for them in an autograd graph.
+
+    Returns:
+        As the model returns them, (N, K).
+
+    Raises:
+        NonFiniteError: If weights, activations or logits are NaN or infinite.
+        TargetError: If a target is not a class of the model.
+    """
+    with Watch() as watch:
+        logits = returned_by(problem)(images)
+    watch.suspicion.add([logits.detach()])
+    if watch.suspicion.confirmed():
+        refuse_non_finite(problem.model, problem.images, logits)
+    check_targets(problem.targets.tolist(), per_target(problem, logits).shape[1])
+    return logits
+
+
 def explain_each(problem: Problem, method: str, explain_one: ExplainOne) -> Explanation:
     """Explain one image after the other, so that none can depend on its batch, to the last bit.
 
@@ -80,8 +104,7 @@ def explain_each(problem: Problem, method: str, explain_one: ExplainOne) -> Expl
         TargetError: If a target is not a class of the model.
     """
     refuse_layer(problem, method)
-    logits = returned_by(problem)(problem.images)
-    check_targets(problem.targets.tolist(), per_target(problem, logits).shape[1])
+    logits = logits_to_explain(problem, problem.images)
     shape = (problem.targets.shape[1], len(problem.images), *problem.images.shape[2:])
     maps = problem.images.new_zeros(shape, dtype=problem.dtype)
     with full_precision(maps):

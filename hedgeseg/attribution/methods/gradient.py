@@ -10,8 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.inputs import check_targets
-from hedgeseg.attribution.methods.from_forward import per_target, refuse_layer, returned_by
+from hedgeseg.attribution.methods.from_forward import logits_to_explain, per_target, refuse_layer
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
 Channels = Literal["sum", "max_abs"]
@@ -36,10 +35,8 @@ def explain(problem: Problem, times_input: bool = False, channels: Channels = "s
     refuse_layer(problem, "gradient")
     with torch.enable_grad():
         leaf = problem.images.detach().clone().requires_grad_()
-        logits = returned_by(problem)(leaf)
-        class_logits = per_target(problem, logits)
-        check_targets(problem.targets.tolist(), class_logits.shape[1])
-        chosen = class_logits.gather(1, problem.targets).sum(0).unbind()
+        logits = logits_to_explain(problem, leaf)
+        chosen = per_target(problem, logits).gather(1, problem.targets).sum(0).unbind()
         rows = [torch.autograd.grad(y, leaf, retain_graph=True)[0] for y in chosen]
     gradients = torch.stack(rows) if rows else leaf.new_empty(0, *leaf.shape)
     gradients = gradients.to(problem.dtype)

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.explaining import full_precision
-from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.methods.from_forward import (
     check_positive,
     logits_of,
-    per_target,
+    logits_to_explain,
     refuse_layer,
-    returned_by,
     rows_at_once,
 )
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
@@ -56,8 +54,7 @@ def explain(
         raise ValueError(f"keep={keep!r}, score={score!r}: keep is a probability; score is softmax, sigmoid or logit")
     refuse_layer(problem, "rise")
     forward, images = logits_of(problem), problem.images
-    logits = returned_by(problem)(images)
-    check_targets(problem.targets.tolist(), per_target(problem, logits).shape[1])
+    logits = logits_to_explain(problem, images)
     maps = images.new_zeros(problem.targets.shape[1], *images[:, 0].shape, dtype=problem.dtype)
     for part in random_masks(masks, images.shape[2:], cells, keep, seed, rows_at_once(problem)):
         part = part.to(images.device, problem.dtype)
