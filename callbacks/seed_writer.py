@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
+from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.callbacks import surroundings
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.content import Content
@@ -171,8 +172,10 @@ class SeedWriter(BasePredictionWriter):
             self._manifest.clear_failure(identifier)
             self.counts["written"] += 1
         except Exception as error:
+            if isinstance(error, NonFiniteError):
+                error = error.of(identifier)
             if self.on_error == "raise":
-                raise
+                raise error
             self.counts["failed"] += 1
             rank_zero_warn(f"SeedWriter: image {identifier!r} has no seed: {type(error).__name__}: {error}")
             self._record_failure(identifier, error)

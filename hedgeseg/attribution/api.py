@@ -10,6 +10,7 @@ Nothing about the model changes: not its mode, parameters, gradients, buffers or
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hedgeseg.attribution.errors import NonFiniteError
+from hedgeseg.attribution.errors import NonFiniteError, UnsupportedOpError
 from hedgeseg.attribution.explaining import explaining
 from hedgeseg.attribution.inputs import Targets, check_images, target_lists
 from hedgeseg.attribution.layers import AND, LayerLike, family_layer, find_layers, paths_of
@@ -217,13 +218,17 @@ def _run(
     paths = paths_of(network, layer)
     with explaining(network):
         images = images.detach().clone() if images.is_inference() else images.detach()
-        parts = []
+        parts, remarks = [], set[str]()
         for group, rows in _groups(lists, chunk, images.device):
-            problem = Problem(network, images[group], rows, paths, output, binary, chunk, report)
+            problem = Problem(network, images[group], rows, paths, output, binary, chunk, report, remarks)
             try:
                 parts.append((group, rows, _explain(chosen, problem, options)))
             except NonFiniteError as error:
                 raise error.renamed(group.tolist()) from None
+            except UnsupportedOpError as error:
+                raise UnsupportedOpError(" Note that ".join([str(error), *sorted(remarks)])) from error
+    for remark in sorted(remarks):
+        warnings.warn(remark, UserWarning, stacklevel=3)
     return _gather(parts, (len(lists), max(map(len, lists), default=0)), chosen.name, options)
 
 

@@ -38,6 +38,14 @@ class NonFiniteError(ValueError):
         """The same with other names for the positions in the batch."""
         return NonFiniteError({names[i]: fault for i, fault in self.faults.items()})
 
+    def of(self, name: Any) -> NonFiniteError:
+        """The same of a batch that held copies of one image."""
+        return NonFiniteError({name: next(iter(self.faults.values()))})
+
+
+class ChangedConstantError(RuntimeError):
+    """A constant of an operation that the model overwrote after the operation had read it."""
+
 
 class UnsupportedModelError(TypeError):
     """A kind of model whose forward pass cannot be recorded (scripted, quantised, on the meta device)."""

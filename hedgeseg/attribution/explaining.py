@@ -136,9 +136,49 @@ def _modules_restored(model: nn.Module) -> Iterator[None]:
                 state.restore()
 
 
-def full_precision(like: Tensor) -> torch.autocast:
-    """A context in which autocast is off on the device of `like`: relevance is propagated as it is."""
-    return torch.autocast(like.device.type, enabled=False)
+@contextmanager
+def full_precision(like: Tensor) -> Iterator[None]:
+    """Propagate relevance as it is: autocast is off on the device of `like`, and TensorFloat-32 on every device.
+
+    A rule divides by sums of many terms; with TF32's 10 bits its maps would not be those of the same network elsewhere.
+    """
+    with torch.autocast(like.device.type, enabled=False), _ieee():
+        yield
+
+
+@contextmanager
+def _ieee() -> Iterator[None]:
+    """Hold what torch may compute float32 in at float32, and put it back."""
+    cudnn, newer = torch.backends.cudnn, _precisions()
+    before = [backend.fp32_precision for backend in newer]
+    try:  # the older flags; torch refuses to read them where somebody set the newer ones against them
+        legacy = (torch.get_float32_matmul_precision(), cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+    except RuntimeError:
+        legacy = None
+    try:
+        if legacy is None:
+            for backend in newer:
+                backend.fp32_precision = "ieee"
+        else:
+            torch.set_float32_matmul_precision("highest")
+            cudnn.allow_tf32 = False
+        yield
+    finally:
+        if legacy is not None:
+            torch.set_float32_matmul_precision(legacy[0])
+            cudnn.allow_tf32 = legacy[1]
+        for backend, precision in zip(newer, before, strict=True):
+            if backend.fp32_precision != precision:
+                backend.fp32_precision = precision
+
+
+def _precisions() -> list[Any]:
+    """What has a precision of its own in the newer interface of torch, none in an older torch."""
+    backends: Any = torch.backends
+    if not hasattr(backends, "fp32_precision"):
+        return []
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    return [backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.attribution.rules.linear import CONVOLUTIONS, WEIGHTED
@@ -82,20 +81,6 @@ class Suspicion:
     def confirmed(self) -> bool:
         """Whether a sum was not finite, read once for all of them."""
         return bool(self.sums) and not bool(torch.stack([s.double() for s in self.sums]).isfinite().all())
-
-
-class Watch(TorchDispatchMode):
-    """The same for a forward pass that is not recorded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.suspicion = Suspicion()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Look, and do what was asked."""
-        kwargs = kwargs or {}
-        self.suspicion.look(getattr(func, "overloadpacket", func), args, found(Tensor, (args, kwargs)))
-        return func(*args, **kwargs)
 
 
 def refuse_non_finite(model: nn.Module, images: Tensor, logits: Tensor) -> None:

@@ -92,8 +92,8 @@ class Conservation:
     Attributes:
         op: The operation, such as ``aten.convolution``.
         module: The module in whose forward it ran.
-        arrived: Sum of the relevance of its outputs, (T, N).
-        left: Sum of the relevance of its inputs, (T, N).
+        arrived: Sum of the relevance of its outputs, float64 (T, N), in one unit for all operations of a call.
+        left: Sum of the relevance of its inputs, likewise.
     """
 
     op: str
@@ -147,6 +147,8 @@ def _sweep(
     stages: Stages | None,
 ) -> dict[Value, Tensor]:
     passed_ops = 0
+    # What a relevance now is, over what it would be had it not been kept in range.
+    scaled = torch.ones((), dtype=torch.float64)
     for op in reversed(tape.ops):
         outputs = [None if v is None or v in ends else arriving.pop(v, None) for v in op.outputs]
         if any(r is not None for r in outputs):
@@ -157,15 +159,17 @@ def _sweep(
                 ]
             if stages is not None and stages.passed(op, outputs, alone=not arriving):
                 break
+            op.check()
             passed = book.rule(op).function(op, outputs)
             if report is not None:
-                report.append(_account(op, outputs, passed))
+                report.append(_account(op, outputs, passed, scaled))
             for value, relevance in passed:
                 before = arriving.get(value)
                 arriving[value] = relevance if before is None else before + relevance
             passed_ops += 1
-            if book.equivariant and passed_ops % RESCALED_EVERY == 0:
-                _rescale(arriving)
+            if book.equivariant and arriving and passed_ops % RESCALED_EVERY == 0:
+                factor = _rescale(arriving)
+                scaled = scaled.to(factor.device) * factor
         if free:
             for made in op.outputs:
                 if made is not None and made not in ends:
@@ -173,16 +177,17 @@ def _sweep(
     return {value: r for value, r in arriving.items() if value in ends}
 
 
-def _rescale(arriving: dict[Value, Tensor]) -> None:
-    """Bring every sample's absolute relevance, over all values that hold some, to 1."""
+def _rescale(arriving: dict[Value, Tensor]) -> Tensor:
+    """Bring every sample's absolute relevance, over all values that hold some, to 1; the factors (T, N)."""
     mass = sum(per_sample(r.abs(), value.known_samples) for value, r in arriving.items())
     assert isinstance(mass, Tensor)
     factor = safe_divide(torch.ones_like(mass), mass)
     for value, r in arriving.items():
         arriving[value] = r * spread(factor, r, value.known_samples)
+    return torch.where(mass == 0, 1, factor).double()
 
 
-def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance) -> Conservation:
+def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance, scaled: Tensor) -> Conservation:
     arrived = [
         per_sample(r, v.known_samples)
         for v, r in zip(op.outputs, outputs, strict=True)
@@ -190,4 +195,5 @@ def _account(op: Op, outputs: Sequence[Tensor | None], passed: Relevance) -> Con
     ]
     left = [per_sample(r, value.known_samples) for value, r in passed]
     nothing = torch.zeros_like(arrived[0])
-    return Conservation(op.name, op.module, sum(arrived, nothing), sum(left, nothing))
+    totals = (sum(parts, nothing) for parts in (arrived, left))
+    return Conservation(op.name, op.module, *(total.double() / scaled.to(total.device) for total in totals))

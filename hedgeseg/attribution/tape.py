@@ -11,6 +11,7 @@ Only what the propagation rules ask for is kept: `Keeps` says which tensors of a
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from hedgeseg.attribution.aliasing import Geometry, WriteLog, view_write
+from hedgeseg.attribution.custom_functions import CustomCall, CustomFunctions
+from hedgeseg.attribution.errors import ChangedConstantError, UnsupportedOpError
 from hedgeseg.attribution.explaining import hooks
 from hedgeseg.attribution.samples import Samples
 
@@ -88,6 +91,7 @@ class Op:
         module: Path of the module in whose forward it ran, "" for the root.
         written: The arguments that it writes in place: positions in `args` or names in `kwargs`.
         outputs: The values it made, in order; None where an output is no tensor.
+        call: The user's own autograd function in whose forward it ran, or None.
         inputs: The argument values, in order of appearance; one that is used twice appears twice.
     """
 
@@ -98,10 +102,36 @@ class Op:
     module: str
     written: tuple[int | str, ...] = ()
     outputs: list[Value | None] = field(default_factory=list)
+    call: CustomCall | None = None
     inputs: list[Value] = field(init=False)
+    _versions: list[tuple[Tensor, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.inputs = found(Value, (self.args, self.kwargs))
+        constants = found(Tensor, (self.args, self.kwargs))
+        self._versions = [(t, t._version) for t in constants if not t.is_inference()]
+
+    def check(self) -> None:
+        """Raise unless the operation is still known as it ran, before it is run again or propagated through.
+
+        Raises:
+            ChangedConstantError: If the model wrote into one of its constants since.
+            UnsupportedOpError: If it is part of an autograd function whose backward departs from its forward.
+        """
+        where = f"module {self.module!r}" if self.module else "the model's own forward"
+        for tensor, version in self._versions:
+            if tensor._version != version:
+                raise ChangedConstantError(
+                    f"a tensor {tuple(tensor.shape)} that {self.name} in {where} read was written in place later in "
+                    "the forward pass: what it held is gone. Give the operation a copy of it (.clone())"
+                )
+        fault = None if self.call is None else self.call.fault()
+        if self.call is not None and fault is not None:
+            raise UnsupportedOpError(
+                f"the backward of {self.call.function.__name__} in {where}, a torch.autograd.Function, {fault}; this "
+                "method follows the forward. Use method='gradient' (or smooth_grad, integrated_gradients), which call "
+                "that backward, or choose a layer= behind it"
+            )
 
     @property
     def packet(self) -> Any:
@@ -140,6 +170,7 @@ class Op:
         Returns:
             The outputs, always as a tuple.
         """
+        self.check()
         args, kwargs = replaced(self.args, lookup), replaced(self.kwargs, lookup)
         args = [a.clone() if i in self.written else a for i, a in enumerate(args)]
         kwargs = {name: a.clone() if name in self.written else a for name, a in kwargs.items()}
@@ -182,6 +213,7 @@ class Tape(TorchDispatchMode):
         look: Callable[[Any, Any, list[Tensor]], None] | None = None,
     ) -> None:
         super().__init__()
+        self._functions = CustomFunctions(sys._getframe(1).f_code)
         self.images = Value(images.shape, images.dtype, pixels=True, data=images)
         self.ops: list[Op] = []
         self.outputs_of: dict[str, list[Value | None]] = {}
@@ -238,19 +270,23 @@ class Tape(TorchDispatchMode):
             return func(*args, **kwargs)
         if self._look is not None:
             self._look(packet, args, tensors)
-        op_args, op_kwargs = (replaced(a, lambda leaf: values.get(id(leaf), leaf)) for a in (tuple(args), kwargs))
-        op = Op(len(self.ops), func, op_args, op_kwargs, self._modules[-1] if self._modules else "")
+        written: list[Tensor] = []
+        names: tuple[int | str, ...] = ()
+        for position, name in self._written(func):
+            if position < len(args) and isinstance(args[position], Tensor):
+                names += (position,)
+                written.append(args[position])
+            elif isinstance(kwargs.get(name), Tensor):
+                names += (name,)
+                written.append(kwargs[name])
+        recorded: dict[int, Any] = {id(t): t.detach().clone() for t in written if id(t) not in values}
+        recorded |= values
+        op_args, op_kwargs = (replaced(a, lambda leaf: recorded.get(id(leaf), leaf)) for a in (tuple(args), kwargs))
+        module = self._modules[-1] if self._modules else ""
+        op = Op(len(self.ops), func, op_args, op_kwargs, module, names, call=self._functions.running())
         keeps = self._keeps(op)
         # Indices and masks are small, and a rule that moves relevance by them could not do without.
         self._keep([t for t in tensors if keeps.inputs or self._keep_all or not t.is_floating_point()])
-        written = []
-        for position, name in self._written(func):
-            if position < len(args) and isinstance(args[position], Tensor):
-                op.written += (position,)
-                written.append(args[position])
-            elif isinstance(kwargs.get(name), Tensor):
-                op.written += (name,)
-                written.append(kwargs[name])
         for tensor in written:
             self._save_before_write(tensor)
         out = func(*args, **kwargs)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from hedgeseg.metrics.map_metric import MapMetric, ordinary_tensors
 from hedgeseg.metrics.pairs import check_maps, pair_up
@@ -22,7 +23,9 @@ def positive_ratios(maps: Tensor, valid: Tensor | None = None, zero_tolerance: f
 
     Args:
         maps: float `(B, H, W)`, not resized.
-        valid: bool `(B, H, W)` or None. A map without a valid pixel gives NaN.
+        valid: bool `(B, h, w)` or None; of another size than the maps', a pixel of a map counts where at least half of
+            what it covers is valid, since the maps themselves are not to be resized. A map without a valid pixel gives
+            NaN.
         zero_tolerance: relative size below which a value counts as zero, in `[0, 1)`.
 
     Returns:
@@ -30,17 +33,16 @@ def positive_ratios(maps: Tensor, valid: Tensor | None = None, zero_tolerance: f
 
     Raises:
         TypeError: if a dtype is wrong.
-        ValueError: if shapes disagree, a map holds NaN or infinity, or the tolerance is out of range.
+        ValueError: if there are not as many maps as valid masks, a map holds NaN or infinity, or the tolerance is out
+            of range.
     """
     _validate_tolerance(zero_tolerance)
     maps = check_maps(maps)
     if valid is None:
         valid = torch.ones_like(maps, dtype=torch.bool)
-    elif valid.shape != maps.shape:
-        raise ValueError(
-            f"valid must have the maps' shape {tuple(maps.shape)}, got {tuple(valid.shape)}: "
-            "this ratio is taken before any resizing"
-        )
+    elif valid.dtype == torch.bool and valid.ndim == 3 and valid.shape[1:] != maps.shape[1:]:
+        covered = interpolate(valid[:, None].to(maps.device, maps.dtype), size=tuple(maps.shape[1:]), mode="area")
+        valid = covered[:, 0] >= 0.5
     pairs = pair_up(maps, valid)
     magnitude = pairs.maps.abs().masked_fill(~pairs.valid, 0.0).flatten(1).amax(1)
     positive = (pairs.maps > zero_tolerance * magnitude[:, None, None]) & pairs.masks
@@ -95,7 +97,7 @@ class PositiveRatio(MapMetric):
             maps: float `(B, H, W)`, before any resizing.
             masks: not used; accepted so that all localisation metrics take the same arguments.
             classes: int `(B,)`; may be left out with `num_classes=None`.
-            valid: bool `(B, H, W)` at the maps' size, or None.
+            valid: bool `(B, H, W)` at the maps' size or the masks', or None.
         """
         with ordinary_tensors():
             self.add({"positive_ratio": positive_ratios(maps, valid, self.zero_tolerance)}, classes)

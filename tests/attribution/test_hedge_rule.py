@@ -1,17 +1,21 @@
 """The hedging rule against a dense-matrix twin in float64, and its conservation law."""
 
 import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from dense_layers import convolution
+from torch import nn
 
+from hedgeseg.attribution import conservation
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge, modulate
 from hedgeseg.attribution.rules.linear import Dense
 from hedgeseg.attribution.rules.zbeta import z_beta
 from hedgeseg.attribution.samples import Samples
+from hedgeseg.attribution.sweep import RESCALED_EVERY
 
 CONVOLUTIONS = {
     "3x3": {"shape": (3, 2, 3, 3), "size": (5, 6), "padding": [1, 1]},
@@ -146,3 +150,13 @@ def test_z_beta_equals_its_dense_twin_and_conserves(name):
         twin = v * (w.T @ s) - low * (plus.T @ s) - high * (minus.T @ s)
         np.testing.assert_allclose(got[t, i].flatten().numpy(), twin, rtol=1e-9)
     torch.testing.assert_close(got.flatten(2).sum(2), r.flatten(2).sum(2))
+
+
+def test_the_report_has_one_unit_however_deep_the_network_is():
+    torch.manual_seed(0)
+    blocks = [step for _ in range(20) for step in (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())]
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    steps = conservation(network, torch.randn(2, 3, 12, 12), [0, 1], gamma=1.0)
+    assert len(steps) > 2 * RESCALED_EVERY
+    for before, after in pairwise(steps):
+        torch.testing.assert_close(after.arrived, before.left, rtol=1e-4, atol=0)

@@ -7,6 +7,7 @@ from callback_scenes import Classifier, Scenes, loader
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.callbacks import SeedWriter
 from hedgeseg.seeds import SeedGenerator, read_seed
 from hedgeseg.seeds.manifest import FolderMismatchError
@@ -111,6 +112,14 @@ def test_an_image_that_fails_is_named_and_the_others_go_on(make_trainer, tmp_pat
     assert not (tmp_path / "escape.png").exists()
     with pytest.raises(ValueError, match="escape"):
         predict(make_trainer, SeedWriter(str(folder), on_error="raise"), DataLoader(data, batch_size=2), module)
+
+
+def test_a_network_that_is_not_finite_is_refused_with_the_id(make_trainer, tmp_path, module):
+    with torch.no_grad():
+        next(module.parameters()).view(-1)[0] = float("inf")
+    writer = SeedWriter(str(tmp_path / "seeds"), {"flip": True}, on_error="raise")
+    with pytest.raises(NonFiniteError, match=r"'scene_0'.*weight"):
+        predict(make_trainer, writer, module=module)
 
 
 def test_failures_are_kept_and_tried_again(make_trainer, tmp_path, module):

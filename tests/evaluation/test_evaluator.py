@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hedgeseg.attribution import attribute
+from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.evaluation import Annotations, Case, Evaluator, MethodRun, Protocol, make_case, select, write_report
 from hedgeseg.evaluation.journal import read_records
 from hedgeseg.evaluation.protocol import METRICS
@@ -133,12 +134,29 @@ def test_values_are_those_of_the_metrics(tmp_path):
 def test_a_map_that_is_not_finite_is_counted_and_the_others_go_on(tmp_path):
     class Broken(nn.Module):
         def forward(self, images):
-            return (images.mean((2, 3)) - 1e30).exp().log()
+            return images.mean((2, 3)).mul(0).sqrt()  # whose slope at 0 is infinite
 
     evaluator = Evaluator(tmp_path, RUNS[:2], Protocol(), CLASSES)
     evaluator.add(Broken(), cases(2, Protocol()))
     text = write_report(tmp_path, plots=False, resamples=20)
     assert "4 (4 not finite)" in text
+
+
+def test_a_network_that_is_not_finite_is_refused_with_the_image_by_its_id(tmp_path):
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network()
+
+        def forward(self, images):
+            bright = (images.amax((1, 2, 3), keepdim=True) > 50).float()
+            return self.net(nn.functional.relu6(images / (1 - bright) + images))
+
+    broken, (first, second) = Broken(), cases(2, Protocol())
+    second.image[0, 3, 3] = 100
+    evaluator = Evaluator(tmp_path, RUNS[:1], Protocol(), CLASSES)
+    with pytest.raises(NonFiniteError, match=r"\['image1'\].*aten.div"):
+        evaluator.add(broken, [first, second])
 
 
 def test_seed_parts_are_the_confusion_at_the_best_threshold():

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torchmetrics import MetricCollection
 
-from hedgeseg.metrics import PositiveRatio, positive_ratios
+from hedgeseg.metrics import PointingGame, PositiveRatio, positive_ratios
 
 
 def test_ratio_is_the_share_of_positive_pixels():
@@ -36,8 +37,29 @@ def test_masks_are_optional_and_change_nothing():
     torch.testing.assert_close(first["positive_ratio"], (maps > 0).float().mean())
 
 
+def test_valid_pixels_of_the_masks_size_count_by_area():
+    maps = torch.tensor([[[1.0, -1.0, 2.0], [3.0, -2.0, -3.0]]])
+    valid = torch.ones(1, 8, 12, dtype=torch.bool)
+    valid[:, :4, 8:] = False  # the last pixel of the first row
+    valid[:, 4:, :3] = False  # three quarters of the first of the second
+    expected = positive_ratios(maps, torch.tensor([[[True, True, False], [False, True, True]]]))
+    torch.testing.assert_close(positive_ratios(maps, valid), expected)
+    assert positive_ratios(maps, valid[:, ::8, ::12]).item() == 0.5  # a coarser mask as well
+
+
+def test_a_collection_takes_valid_pixels_of_the_masks_size():
+    metrics = MetricCollection([PointingGame(tolerance=0), PositiveRatio()])
+    maps = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(0))
+    masks, valid = torch.zeros(3, 24, 18, dtype=torch.bool), torch.ones(3, 24, 18, dtype=torch.bool)
+    masks[:, 4:12, 5:14], valid[:, 12:] = True, False
+    metrics.update(maps, masks, valid=valid)
+    assert metrics.compute()["positive_ratio"].item() == pytest.approx(float((maps[:, :3] > 0).float().mean()))
+
+
 def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="before any resizing"):
-        positive_ratios(torch.zeros(1, 4, 4), torch.ones(1, 8, 8, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"\(1, H, W\)"):
+        positive_ratios(torch.zeros(1, 4, 4), torch.ones(2, 8, 8, dtype=torch.bool))
+    with pytest.raises(TypeError, match="bool"):
+        positive_ratios(torch.zeros(1, 4, 4), torch.ones(1, 8, 8))
     with pytest.raises(ValueError, match="zero_tolerance must be in"):
         PositiveRatio(zero_tolerance=1.0)

@@ -7,13 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.errors import UnsupportedModelError
 from hedgeseg.attribution.explaining import full_precision
-from hedgeseg.attribution.finite import Watch, refuse_non_finite
+from hedgeseg.attribution.finite import refuse_non_finite
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.layers import AND
 from hedgeseg.attribution.methods.method import Explanation, Problem
 from hedgeseg.attribution.one_logit import two_sides
 from hedgeseg.attribution.recording import select_logits
+from hedgeseg.attribution.remarks import batch_statistics, probabilities
+from hedgeseg.attribution.watch import Watch
 
 Forward = Callable[[Tensor], Tensor]
 ExplainOne = Callable[[Tensor, Tensor], Tensor]
@@ -77,10 +80,17 @@ def logits_to_explain(problem: Problem, images: Tensor) -> Tensor:
 
     Raises:
         NonFiniteError: If weights, activations or logits are NaN or infinite.
+        UnsupportedModelError: If a batch norm couples the images.
         TargetError: If a target is not a class of the model.
     """
     with Watch() as watch:
         logits = returned_by(problem)(images)
+    if watch.uses_batch:
+        if len(images) > 1:
+            raise UnsupportedModelError(f"{batch_statistics()}. Or give the images one per call")
+        problem.remarks.add(batch_statistics())
+    if (packet := watch.probabilities(logits)) is not None:
+        problem.remarks.add(probabilities(packet))
     watch.suspicion.add([logits.detach()])
     if watch.suspicion.confirmed():
         refuse_non_finite(problem.model, problem.images, logits)
@@ -110,8 +120,36 @@ def explain_each(problem: Problem, method: str, explain_one: ExplainOne) -> Expl
     with full_precision(maps):
         for i, targets in enumerate(problem.targets):
             if len(targets):
-                maps[:, i] = explain_one(problem.images[i : i + 1], targets).to(problem.dtype)
+                image = problem.images[i : i + 1]
+                try:
+                    maps[:, i] = explain_one(image, targets).to(problem.dtype)
+                except RuntimeError as error:
+                    refuse_cut_gradient(problem, image, error)
+                    raise
     return Explanation(maps, logits)
+
+
+def refuse_cut_gradient(problem: Problem, image: Tensor, error: RuntimeError | None = None) -> None:
+    """Raise if no gradient of the logits reaches the image.
+
+    Args:
+        problem: What is to be explained.
+        image: (n, C, *space).
+        error: What came of it.
+
+    Raises:
+        UnsupportedModelError: If the model cuts the gradient.
+    """
+    with torch.enable_grad():
+        leaf = image.detach().clone().requires_grad_()
+        logits = returned_by(problem)(leaf)
+        reached = logits.requires_grad and torch.autograd.grad(logits.sum(), leaf, allow_unused=True)[0] is not None
+    if not reached:
+        raise UnsupportedModelError(
+            "no gradient of the logits reaches the images: the model runs a part of its forward under torch.no_grad, "
+            "or detaches it. Leave that to the training loop (requires_grad_(False) on the weights), or take a method "
+            "that propagates by rules, such as 'hedge', which does not need it"
+        ) from error
 
 
 def refuse_layer(problem: Problem, method: str) -> None:

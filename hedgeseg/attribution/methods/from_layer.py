@@ -12,6 +12,7 @@ from hedgeseg.attribution.layers import AND, family_layer, find_layers
 from hedgeseg.attribution.methods.method import Problem
 from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.recording import record
+from hedgeseg.attribution.remarks import remarks_on
 from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.sweep import RuleBook
 
@@ -33,6 +34,7 @@ def record_to_layers(problem: Problem, book: RuleBook) -> FeatureMaps:
         recording = record(
             problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output, problem.binary
         )
+        problem.remarks.update(remarks_on(recording))
         layers = find_layers(recording, problem.layers, family)
         try:
             if any(value.data is None for value in layers.values()):

@@ -13,6 +13,7 @@ from hedgeseg.attribution.layers import find_layers, name_of
 from hedgeseg.attribution.methods.from_forward import refuse_layer
 from hedgeseg.attribution.methods.method import Problem
 from hedgeseg.attribution.recording import Recording, record
+from hedgeseg.attribution.remarks import remarks_on
 from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.sweep import RuleBook, sweep
 from hedgeseg.attribution.tape import Op, Value
@@ -80,6 +81,7 @@ def _record(problem: Problem, book: RuleBook, wanted: frozenset[str]) -> Recordi
     recording = record(
         problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output, problem.binary, True
     )
+    problem.remarks.update(remarks_on(recording))
     check_targets(problem.targets.tolist(), recording.class_logits.shape[1])
     return recording
 

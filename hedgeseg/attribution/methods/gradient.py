@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.methods.from_forward import logits_to_explain, per_target, refuse_layer
+from hedgeseg.attribution.methods.from_forward import logits_to_explain, per_target, refuse_cut_gradient, refuse_layer
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
 Channels = Literal["sum", "max_abs"]
@@ -36,8 +36,13 @@ def explain(problem: Problem, times_input: bool = False, channels: Channels = "s
     with torch.enable_grad():
         leaf = problem.images.detach().clone().requires_grad_()
         logits = logits_to_explain(problem, leaf)
+        if not logits.requires_grad:
+            refuse_cut_gradient(problem, leaf)
         chosen = per_target(problem, logits).gather(1, problem.targets).sum(0).unbind()
-        rows = [torch.autograd.grad(y, leaf, retain_graph=True)[0] for y in chosen]
+        found = [torch.autograd.grad(y, leaf, retain_graph=True, allow_unused=True)[0] for y in chosen]
+    rows = [row for row in found if row is not None]
+    if len(rows) < len(found):
+        refuse_cut_gradient(problem, leaf)
     gradients = torch.stack(rows) if rows else leaf.new_empty(0, *leaf.shape)
     gradients = gradients.to(problem.dtype)
     if times_input:

@@ -23,6 +23,7 @@ from hedgeseg.attribution.branches import find_fork, main_branch
 from hedgeseg.attribution.feature_map import FeatureMap
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.precision import NO_BF16, has_bf16
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge
@@ -67,7 +68,8 @@ def explain(
         variant: "paper" conserves the mass of branches; "official" equals the authors' published implementation.
         residual: How the "paper" variant divides relevance at a residual sum: all to the branch with the convolutions,
             or in proportion to the branches' absolute values.
-        precision: "bf16" computes the layers with absolute weights in bfloat16 (not in an ablation).
+        precision: "bf16" computes the layers with absolute weights in bfloat16 (not in an ablation), where the device
+            has instructions for that; elsewhere it warns and computes in float32.
         ablate: Terms of Eq. 13 to leave out, of "C", "A", "U" and "Psi" (Table 2, at gamma = 2): for studies of the
             rule, slower than the whole.
         stages: Instead of the pixels' relevance alone, the mean of that of several stages, each divided by its largest
@@ -88,6 +90,9 @@ def explain(
     _check(gamma, variant, residual, precision)
     if stages is not None:
         check_stages(stages)
+    if precision == "bf16" and not has_bf16(problem.images.device):
+        problem.remarks.add(NO_BF16)
+        precision = "fp32"
     book = rule_book(gamma, variant, residual, precision, ablate)
     layers = record_to_layers(problem, book)
     tape, initial = layers.recording.tape, layers.start(initial_maps(layers.maps))

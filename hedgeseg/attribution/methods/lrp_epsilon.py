@@ -5,8 +5,6 @@ r = attribute(model, images, targets, method="lrp_epsilon", epsilon=1e-6)
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import Tensor
 
 from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
@@ -15,9 +13,9 @@ from hedgeseg.attribution.rules.alpha_beta import epsilon_rule
 from hedgeseg.attribution.rules.batch_norm import affine_batch_norm
 from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
-from hedgeseg.attribution.rules.proportional import stabilised
+from hedgeseg.attribution.rules.proportional import Division, stabilised_by_scale
 from hedgeseg.attribution.rules.structural import BATCH_NORMS
-from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.sweep import Relevance, RuleBook
 from hedgeseg.attribution.tape import Op
 
 
@@ -30,7 +28,9 @@ def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
 
     Args:
         problem: What is to be explained.
-        epsilon: Added to the denominators, with their sign; larger values absorb weak evidence.
+        epsilon: Added to the denominators, with their sign, in units of the root mean square of a layer's denominators
+            for the image, so that it means the same whatever the scale of the network; larger values absorb weak
+            evidence.
 
     Returns:
         Signed maps in units of the logit; their sum is the logit less what biases and epsilon absorb. Cost: one forward
@@ -43,10 +43,16 @@ def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
         raise ValueError(f"epsilon={epsilon}: must be positive, such as 1e-6")
 
     def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return epsilon_rule(linear, x, r, epsilon=epsilon, bias=bias_of(op, r.dtype))
+        return epsilon_rule(linear, x, r, divide=division(op), bias=bias_of(op, r.dtype))
 
-    rules = layered_rules(hidden, first=None, share=partial(signed_proportion, divide=stabilised(epsilon)))
-    rules.update(dict.fromkeys(BATCH_NORMS, affine_batch_norm(stabilised(epsilon))))
+    def division(op: Op) -> Division:
+        return stabilised_by_scale(epsilon, op.samples)
+
+    def share(op: Op, r: Tensor) -> Relevance:
+        return signed_proportion(op, r, divide=division(op))
+
+    rules = layered_rules(hidden, first=None, share=share)
+    rules.update(dict.fromkeys(BATCH_NORMS, affine_batch_norm(division)))
     book = RuleBook("lrp_epsilon", rules)
     recording = record_logits(problem, book)
     maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)

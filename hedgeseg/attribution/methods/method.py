@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class Problem:
         binary: Whether one logit has two sides, targets 0 and 1.
         rows: At most this many maps (targets times images) are propagated at once; None for no limit.
         report: If given, a method that propagates adds what arrived at and left every operation.
+        remarks: Gets what the caller should know about the network.
     """
 
     model: nn.Module
@@ -37,6 +38,7 @@ class Problem:
     binary: bool = True
     rows: int | None = None
     report: list[Conservation] | None = None
+    remarks: set[str] = field(default_factory=set)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
-from hedgeseg.attribution.rules.proportional import Division, Group, proportional, split, stabilised
+from hedgeseg.attribution.rules.proportional import Division, Group, proportional, split
 
 
 def contributions(linear: Convolution | Dense, x: Tensor) -> tuple[list[Group], list[Group]]:
@@ -65,11 +65,10 @@ def alpha_beta_separate(linear: Convolution | Dense, x: Tensor, r: Tensor, *, al
 
 
 def epsilon_rule(
-    linear: Convolution | Dense, x: Tensor, r: Tensor, *, epsilon: float, bias: Tensor | None = None
+    linear: Convolution | Dense, x: Tensor, r: Tensor, *, divide: Division, bias: Tensor | None = None
 ) -> Tensor:
-    """``x * W^T(R / (z + epsilon sign(z)))`` with ``z = x W + b`` (Bach et al. 2015, Eq. 58)."""
-    extra = 0.0 if bias is None else bias
-    return proportional(linear, r, (x, linear.weight), extra=extra, divide=stabilised(epsilon))
+    """``x * W^T(R / (z + e sign(z)))`` with ``z = x W + b``, by a division that adds e (Bach et al. 2015, Eq. 58)."""
+    return proportional(linear, r, (x, linear.weight), extra=0.0 if bias is None else bias, divide=divide)
 
 
 def relevance_cam_rule(linear: Convolution | Dense, x: Tensor, r: Tensor, *, bias: Tensor | None) -> Tensor:

@@ -8,8 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.sweep import Relevance
 from hedgeseg.attribution.tape import Op, Value
+
+aten = torch.ops.aten
+
+# No gradient passes these, and none is meant to.
+STOPS = frozenset({aten.detach, aten.detach_, aten.bernoulli, aten.bernoulli_})
+
+
+def differentiable(dtype: torch.dtype) -> bool:
+    """Whether numbers of a dtype may have gradients."""
+    return dtype.is_floating_point or dtype.is_complex
 
 
 def differentiated(
@@ -38,8 +49,15 @@ def differentiated(
 
     with torch.enable_grad():
         outputs = op.run(argument)
-    used = [(y, r) for y, r in zip(outputs, relevance, strict=False) if r is not None and y.requires_grad]
+    reached = [(y, r) for y, r in zip(outputs, relevance, strict=False) if r is not None]
+    used = [(y, r) for y, r in reached if y.requires_grad]
     if not used:
+        if leaves and op.packet not in STOPS and any(y.is_floating_point() or y.is_complex() for y, _ in reached):
+            where = f"module {op.module!r}" if op.module else "the model's own forward"
+            raise UnsupportedOpError(
+                f"{op.name} in {where} makes numbers from numbers, but has no derivative that torch knows: the way "
+                "back to the image ends there without a word. Write it with torch's differentiable operations"
+            )
         return []
     targets = len(used[0][1])
     rows = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,14 +17,14 @@ from hedgeseg.attribution.tape import Keeps, Op, Value
 aten = torch.ops.aten
 
 
-def affine_batch_norm(divide: Division) -> Rule:
+def affine_batch_norm(division: Callable[[Op], Division]) -> Rule:
     """``R (y - d) / y`` for ``y = a x + d``: what the shift d contributed is lost, as it is of a layer's bias.
 
     A convolution and its batch norm then pass what the one convolution does that they could be merged to. Where the
     statistics are those of the batch itself, relevance passes unchanged.
 
     Args:
-        divide: The division by y.
+        division: For an operation, the division by y.
     """
 
     def function(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
@@ -34,7 +34,7 @@ def affine_batch_norm(divide: Division) -> Rule:
         x = data(value, value.data.dtype)
         (y, *_), (shift, *_) = _run(op, x), _run(op, x.new_zeros(1, x.shape[1], *(1,) * (x.ndim - 2)))
         y, shift = y.to(r.dtype), shift.to(r.dtype)
-        return [(value, divide(r, y) * (y - shift))]
+        return [(value, division(op)(r, y) * (y - shift))]
 
     return Rule(function, Keeps(inputs=True))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.constant import constant
-from hedgeseg.attribution.rules.autograd import differentiated
+from hedgeseg.attribution.rules.autograd import differentiable, differentiated
 from hedgeseg.attribution.rules.linear import data, linear_map
 from hedgeseg.attribution.rules.proportional import adjoint
 from hedgeseg.attribution.rules.structural import single
@@ -23,8 +23,13 @@ RECTIFIERS = frozenset({aten.relu, aten.relu_, aten.relu6, aten.hardtanh, aten.h
 def gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """The operation run again under autograd and differentiated, once per target."""
     dtype = single(relevance).dtype
+    dtype = dtype.to_real() if dtype.is_complex else dtype
     with torch.enable_grad():
-        leaves = {v: data(v, dtype).detach().requires_grad_() for v in op.inputs if v.dtype.is_floating_point}
+        leaves = {
+            v: data(v, dtype.to_complex() if v.dtype.is_complex else dtype).detach().requires_grad_()
+            for v in op.inputs
+            if differentiable(v.dtype)
+        }
     return differentiated(op, relevance, leaves, lambda a: constant(a, dtype))
 
 
@@ -32,7 +37,7 @@ def linear_gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """The same for an operation with weights, of which nothing but the weights is needed: ``W^T r``."""
     r = single(relevance)
     value, linear = linear_map(op, r.dtype)
-    return [(value, adjoint(linear, r, linear.weight))]
+    return [(value, adjoint(linear, r, linear.weight.conj()))]
 
 
 def beside_gradient(rule: RuleFunction) -> RuleFunction:

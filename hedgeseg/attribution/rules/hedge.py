@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import threshold_
 
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
@@ -79,7 +78,7 @@ def hedge(
     torch.sign(gains[0], out=gains[1])
     torch.sub(gains.new_ones(()), gains[1], out=gains[2])
     # Divided by infinity, what has no denominator gives 0; not a number stays that.
-    z = threshold_(linear.forward(gains.flatten(0, 1), weight), 0.0, torch.inf).unflatten(0, (3, len(x)))
+    z = torch.threshold_(linear.forward(gains.flatten(0, 1), weight), 0.0, torch.inf).unflatten(0, (3, len(x)))
 
     s = scratch.empty("shares", (3, *r.shape), r, linear)
     tau = _modulate_into(s, r, samples, gamma=1.0 if pointwise else gamma, unit_mass=unit_mass, mass=given)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import LinearMap
+from hedgeseg.attribution.samples import Samples, per_sample, spread
 
 Division = Callable[[Tensor, Tensor], Tensor]
 Group = tuple[Tensor, Tensor]
@@ -58,6 +59,22 @@ def stabilised(epsilon: float) -> Division:
 
     def divide(a: Tensor, b: Tensor) -> Tensor:
         return a / (b + epsilon * (1 - 2 * (b < 0).to(b.dtype)))
+
+    return divide
+
+
+def stabilised_by_scale(epsilon: float, samples: Samples) -> Division:
+    """``a / (b + e sign(b))`` where e is epsilon times the root mean square of an image's b.
+
+    An absolute epsilon absorbs everything in a network whose activations are small.
+    """
+
+    def divide(a: Tensor, b: Tensor) -> Tensor:
+        entries = b.numel() // samples.batch
+        mean = per_sample(b.abs()[None], samples) / entries  # first, so that squares of small numbers do not vanish
+        relative = safe_divide(b[None], spread(mean, b[None], samples))
+        size = mean * (per_sample(relative.square(), samples) / entries).sqrt()
+        return safe_divide(a, b + epsilon * spread(size, b[None], samples)[0] * (1 - 2 * (b < 0).to(b.dtype)))
 
     return divide
 

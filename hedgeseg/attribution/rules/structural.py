@@ -99,6 +99,11 @@ GATES = frozenset(
     }
 )  # fmt: skip
 
+# What turns logits into probabilities, or their logarithms.
+PROBABILITIES = frozenset(
+    {aten._softmax, aten._log_softmax, aten.sigmoid, aten.sigmoid_, aten.log_sigmoid_forward, aten.hardsigmoid}
+)
+
 STABILISER = 1e-9
 
 

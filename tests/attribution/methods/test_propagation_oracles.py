@@ -17,6 +17,7 @@ pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam")
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402
 from zennit.attribution import Gradient  # noqa: E402
 from zennit.composites import ExcitationBackprop, LayerMapComposite  # noqa: E402
+from zennit.core import Stabilizer  # noqa: E402
 from zennit.layer import Sum  # noqa: E402
 from zennit.torchvision import ResNetBasicBlockCanonizer, ResNetCanonizer  # noqa: E402
 
@@ -80,7 +81,7 @@ def test_epsilon_is_zennits(net, images, epsilon):
     rules = [
         (nn.ReLU, zennit_rules.Pass()),
         (nn.AdaptiveAvgPool2d, zennit_rules.Norm(stabilizer=1e-12)),
-        ((nn.Conv2d, nn.Linear), zennit_rules.Epsilon(epsilon=epsilon)),
+        ((nn.Conv2d, nn.Linear), zennit_rules.Epsilon(epsilon=Stabilizer(epsilon, norm_scale=True))),
     ]
     expected = by_zennit(net, images, LayerMapComposite(rules), logit_start(net, images))
     torch.testing.assert_close(ours(net, images, "lrp_epsilon", epsilon=epsilon), expected, rtol=1e-5, atol=1e-9)
@@ -95,6 +96,25 @@ class Flattening(nn.Module):
 
     def forward(self, x):
         return self.head(torch.flatten(self.body(x), 1))
+
+
+def test_epsilon_is_relative_to_the_scale_of_the_network(net, images):
+    small = deepcopy(net)
+    with torch.no_grad():
+        for i, module in enumerate(m for m in small.modules() if isinstance(m, (nn.Conv2d, nn.Linear))):
+            module.weight.mul_(0.02)
+            module.bias.mul_(0.02 ** (i + 1))
+    large = ours(net, images, "lrp_epsilon", epsilon=1e-3)
+    ratio = ours(small, images, "lrp_epsilon", epsilon=1e-3) / large
+    torch.testing.assert_close(ratio, ratio[0, 0, 0].expand_as(ratio), rtol=0.05, atol=0)
+
+
+def test_epsilon_in_a_network_of_vanishing_activations():
+    torch.manual_seed(0)
+    network = torchvision.models.efficientnet_b0(num_classes=4).eval()
+    maps = ours(network, torch.randn(2, 3, 64, 64), "lrp_epsilon")
+    assert maps.isfinite().all()
+    assert (maps.abs().amax((1, 2)) > 0).all()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # captum says what it does to the input

@@ -70,7 +70,7 @@ def test_epsilon(name):
         z = z + np.where(z < 0, -eps, eps)
         return x * (w.T @ (r / z))
 
-    layer.agrees(epsilon_rule(layer.linear, layer.x, layer.r, epsilon=eps, bias=layer.broadcast_bias), twin)
+    layer.agrees(epsilon_rule(layer.linear, layer.x, layer.r, divide=stabilised(eps), bias=layer.broadcast_bias), twin)
 
 
 @EACH

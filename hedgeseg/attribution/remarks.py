@@ -1,0 +1,47 @@
+"""What a caller should know about the network that was explained: said once per call, with a remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.batch_norm import uses_batch
+from hedgeseg.attribution.rules.structural import BATCH_NORMS, COPIES, PROBABILITIES, VIEWS
+from hedgeseg.attribution.tape import Op, Value
+
+
+def remarks_on(recording: Recording) -> set[str]:
+    """Remarks about a recorded forward pass."""
+    found = {batch_statistics(op.module) for op in recording.tape.ops if op.packet in BATCH_NORMS and uses_batch(op)}
+    last = _last_step(recording.logits_value)
+    if last is not None and last.packet in PROBABILITIES:
+        found.add(probabilities(last.packet, last.module))
+    return found
+
+
+def probabilities(packet: Any, module: str = "") -> str:
+    """That the model returns probabilities, by which operation and where."""
+    where = f" (in module {module!r})" if module else ""
+    return (
+        f"the model returns probabilities: its forward ends in {packet}{where}. Their gradient vanishes where the "
+        "network is sure, so that maps of confident images are empty or noise. Explain the logits: leave that "
+        "operation out of forward, or return what enters it as well and choose it by output=<index or key>"
+    )
+
+
+def batch_statistics(module: str = "") -> str:
+    """That a batch norm has no statistics of its own."""
+    where = f"in module {module!r} " if module else ""
+    return (
+        f"a batch norm {where}has no running statistics and normalises by those of the batch itself: what an image "
+        "alone gets is explained, which is not what it gets among others. Train it with "
+        "track_running_stats=True, or put a group or instance norm in its place"
+    )
+
+
+def _last_step(value: Value) -> Op | None:
+    """The operation that made a value, behind views and copies."""
+    op = value.producer
+    while op is not None and op.packet in VIEWS | COPIES:
+        op = op.inputs[0].producer
+    return op

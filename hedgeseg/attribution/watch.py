@@ -1,0 +1,44 @@
+"""What is to be known of a forward pass that is not recorded, for the methods that see a model only from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hedgeseg.attribution.finite import Suspicion
+from hedgeseg.attribution.rules.batch_norm import uses_batch
+from hedgeseg.attribution.rules.structural import BATCH_NORMS, PROBABILITIES
+from hedgeseg.attribution.tape import Op, found
+
+
+class Watch(TorchDispatchMode):
+    """Looks at every operation while it is active, and changes none.
+
+    Attributes:
+        suspicion: Whether anything was not finite.
+        uses_batch: Whether a batch norm normalised by the batch itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.suspicion = Suspicion()
+        self.uses_batch = False
+        self._probabilities: list[tuple[Tensor, Any]] = []
+
+    def probabilities(self, logits: Tensor) -> Any:
+        """The operation that made what the model returned, if it makes probabilities; else None."""
+        mine = logits.untyped_storage()._cdata
+        return next((packet for t, packet in self._probabilities if t.untyped_storage()._cdata == mine), None)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Look, and do what was asked."""
+        kwargs, packet = kwargs or {}, getattr(func, "overloadpacket", func)
+        self.suspicion.look(packet, args, found(Tensor, (args, kwargs)))
+        if packet in BATCH_NORMS and uses_batch(Op(0, func, tuple(args), kwargs, "")):
+            self.uses_batch = True
+        out = func(*args, **kwargs)
+        if packet in PROBABILITIES:
+            self._probabilities += [(t, packet) for t in found(Tensor, out)]
+        return out
