@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.constant import constant
+from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
 from hedgeseg.attribution.recording import Recording
@@ -78,8 +79,16 @@ def head_gradients(recording: Recording, layers: Sequence[Value], targets: Tenso
         # Copies: the head may write into its input, which a leaf does not allow.
         logits = run_head(recording, {v: leaf.clone() for v, leaf in zip(layers, leaves, strict=True)})
         chosen = logits.gather(1, targets).sum(0).unbind()
-        rows = [
-            torch.autograd.grad(y, leaves, retain_graph=True, allow_unused=True, materialize_grads=True) for y in chosen
-        ]
+        rows = [_slopes(y, leaves) for y in chosen]
     gradients = zip(*rows, strict=True) if rows else ((),) * len(layers)
     return [(a, torch.stack(g) if g else a.new_empty(0, *a.shape)) for a, g in zip(activations, gradients, strict=True)]
+
+
+def _slopes(y: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(y, leaves, retain_graph=True, allow_unused=True) if y.requires_grad else ()
+    if all(g is None for g in found):
+        raise UnsupportedOpError(
+            "no gradient of the logits reaches the layer: an operation behind it has none (detach, rounding, a "
+            "comparison). Choose a layer= behind that operation, or a method that starts at the logits"
+        )
+    return [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(found, leaves, strict=True)]

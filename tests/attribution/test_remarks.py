@@ -85,6 +85,17 @@ def test_a_backbone_without_gradients_is_refused_by_methods_that_need_them(image
         attribute(net, images, [0, 1, 2], method)
 
 
+@pytest.mark.parametrize("method", ["hedge", "grad_cam", "rsp"])
+@pytest.mark.parametrize("cut", [lambda y: y.detach(), lambda y: (y > 0).float(), lambda y: y.argsort(1).float()])
+def test_a_head_without_a_gradient_is_refused(images, method, cut):
+    class Cut(Net):
+        def forward(self, x):
+            return self.head(cut(self.features(x).mean((2, 3))))
+
+    with pytest.raises(UnsupportedOpError, match="no gradient of the logits reaches the layer"):
+        attribute(Cut().eval(), images, [0, 1, 2], method)
+
+
 @pytest.mark.parametrize("method", ["hedge", "guided_backprop", "grad_cam", "full_grad"])
 def test_a_backbone_without_gradients_is_nothing_to_methods_that_do_not(images, method):
     maps = attribute(Net(frozen=True).eval(), images, [0, 1, 2], method).maps
