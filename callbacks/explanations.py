@@ -19,7 +19,7 @@ from hedgeseg.callbacks.network import calling
 from hedgeseg.callbacks.sides import side_scores, with_sides
 
 Target = Literal["label", "predicted"] | int | list[int]
-Failed = Callable[[Example, Exception], None]
+Failure = tuple[Example, Exception]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +68,10 @@ class Explainer:
     def wants(self, example: Example) -> bool:
         """Whether there is a class to explain this image for.
 
-        With `target="label"` an image must have a label, unless the network has one logit (see `width`): without a
-        label it is on the other side.
+        With `target="label"` an image must have a label, unless the network is `two_sided`: without a label it is on
+        the other side.
         """
-        return self.target != "label" or example.labels is None or bool(example.labels) or self._width == 1
+        return self.target != "label" or example.labels is None or bool(example.labels) or self.two_sided
 
     def __call__(self, network: nn.Module, examples: Sequence[Example], device: torch.device) -> list[Explanation]:
         """Explain examples whose images have one shape.
@@ -80,8 +80,9 @@ class Explainer:
             ValueError: `target="label"` and images without labels.
         """
         images = torch.stack([e.image for e in examples]).to(device)
-        one_logit = self.width(network, images[:1]) == 1
-        if one_logit:
+        self.look_at(network, images[:1])
+        sides = self.two_sided
+        if sides:
             examples = [with_sides(example) for example in examples]
         targets = self._targets(network, images, examples)
         result = self.attribute(network, images, targets)
@@ -89,18 +90,18 @@ class Explainer:
         maps = result.maps.detach().float().cpu()
         explanations = []
         for row, (example, classes) in enumerate(zip(examples, targets, strict=True)):
-            scores = _probabilities(logits[row], example.exclusive)
+            scores = side_scores(logits[row]) if sides else _probabilities(logits[row], example.exclusive)
             own = maps[row, : len(classes)]
             if not own.isfinite().all():
                 raise ValueError(
                     f"the maps of image {example.key!r} hold NaN or infinity; its logits are {logits[row].tolist()[:8]}"
                 )
             chosen = tuple(float(scores[c]) for c in classes)
-            explanations.append(Explanation(example, tuple(classes), own, chosen, len(scores), one_logit))
+            explanations.append(Explanation(example, tuple(classes), own, chosen, len(scores), sides))
         return explanations
 
-    def width(self, network: nn.Module, image: Tensor) -> int:
-        """How many logits the network has; it is run once to see.
+    def look_at(self, network: nn.Module, image: Tensor) -> None:
+        """See how many logits the network has: it is run once.
 
         Args:
             network: returns logits.
@@ -108,7 +109,11 @@ class Explainer:
         """
         if self._width is None:
             self._width = _logits(network, image, self.options.get("output")).shape[1]
-        return self._width
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether the network has one logit, whose sign tells two classes apart."""
+        return self._width == 1 and bool(self.options.get("binary", True))
 
     def forget(self) -> None:
         """Another network comes."""
@@ -116,7 +121,7 @@ class Explainer:
 
     def _targets(self, network: nn.Module, images: Tensor, examples: Sequence[Example]) -> list[list[int]]:
         if self.target == "predicted":
-            if self._width == 1:
+            if self.two_sided:
                 logits = _logits(network, images, self.options.get("output"))
                 return [[int(logit > 0)] for logit in logits[:, 0].tolist()]
             return predicted_classes(network, images, examples, self.options.get("output"))
@@ -173,14 +178,12 @@ def _logits(network: nn.Module, images: Tensor, output: OutputKey) -> Tensor:
 
 
 def _probabilities(logits: Tensor, exclusive: bool) -> Tensor:
-    if len(logits) == 1:
-        return side_scores(logits)
-    return logits.softmax(0) if exclusive else logits.sigmoid()
+    return logits.softmax(0) if exclusive and len(logits) > 1 else logits.sigmoid()
 
 
 def explain_each(
-    explainer: Explainer, network: nn.Module, examples: Sequence[Example], device: torch.device, failed: Failed
-) -> list[Explanation]:
+    explainer: Explainer, network: nn.Module, examples: Sequence[Example], device: torch.device
+) -> tuple[list[Explanation], list[Failure]]:
     """Explain examples of one shape together; where that fails, each alone, so that one costs its own panel only.
 
     Args:
@@ -188,30 +191,21 @@ def explain_each(
         network: is explained.
         examples: with images of one shape.
         device: of the network.
-        failed: is told which image failed and how.
 
-    Raises:
-        Exception: what any image alone raised, if none could be explained.
+    Returns:
+        The explanations, and the examples that have none with their errors.
     """
     try:
-        return explainer(network, examples, device)
+        return explainer(network, examples, device), []
     except Exception as error:
         if len(examples) == 1:
-            failed(examples[0], error)
-            return []
-        together = error
+            return [], [(examples[0], error)]
     explanations: list[Explanation] = []
-    failures: list[tuple[Example, Exception]] = []
+    failures: list[Failure] = []
     for example in examples:
-        try:
-            explanations += explainer(network, [example], device)
-        except Exception as alone:
-            failures.append((example, alone))
-    if not explanations:
-        raise together
-    for example, failure in failures:
-        failed(example, failure)
-    return explanations
+        alone, failed = explain_each(explainer, network, [example], device)
+        explanations, failures = explanations + alone, failures + failed
+    return explanations, failures
 
 
 def explain_in_time(
@@ -220,22 +214,40 @@ def explain_in_time(
     examples: Sequence[Example],
     device: torch.device,
     budget: TimeBudget,
-    failed: Failed,
+    failed: Callable[[Example, Exception], None],
 ) -> Iterator[Explanation]:
-    """Explain as many of the examples as the time budget allows, in order and at least one, by groups of one shape."""
+    """Explain as many of the examples as the time budget allows, in order and at least one, by groups of one shape.
+
+    Args:
+        explainer: explains.
+        network: is explained.
+        examples: to explain.
+        device: of the network.
+        budget: says how many fit.
+        failed: is told at the end which images failed and how.
+
+    Raises:
+        Exception: what the first image raised, if none could be explained.
+    """
     done = explained = 0
+    failures: list[Failure] = []
     while done < len(examples):
         count = max(budget.fits(len(examples) - done), 0 if explained else 1)
         if count < 1:
-            return
+            break
         shape = examples[done].image.shape
         group = list(takewhile(lambda e: e.image.shape == shape, examples[done : done + count]))  # noqa: B023
         begin = budget.clock()
-        explanations = explain_each(explainer, network, group, device, failed)
+        explanations, failed_now = explain_each(explainer, network, group, device)
         budget.explained(len(group), budget.clock() - begin)
         yield from explanations
         done += len(group)
         explained += len(explanations)
+        failures += failed_now
+    if failures and not explained:
+        raise failures[0][1]
+    for example, error in failures:
+        failed(example, error)
 
 
 def checked_options(method: str, gamma: float, layer: str | None, further: dict[str, Any] | None) -> dict[str, Any]:
@@ -255,5 +267,5 @@ def checked_options(method: str, gamma: float, layer: str | None, further: dict[
     if method != "hedge" and gamma != 1.0:
         raise ValueError(f"gamma={gamma} is an option of method 'hedge', not of {method!r}; leave it out")
     options = {**({"gamma": gamma} if method == "hedge" else {}), **(further or {})}
-    METHODS[method].with_defaults({k: v for k, v in options.items() if k not in ("chunk", "output")})
+    METHODS[method].with_defaults({k: v for k, v in options.items() if k not in ("chunk", "output", "binary")})
     return {"layer": layer, **options}

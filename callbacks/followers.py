@@ -4,18 +4,20 @@ Lightning keeps a logged value until the next one. Between two looks a follower 
 EarlyStopping would count it as "no improvement", ModelCheckpoint would file other weights under it. And where there
 is no value at all they raise. So a name without a fresh value is withheld from those that follow it: EarlyStopping and
 schedulers pass over a check (they need `strict=False` for that, which they get for the time of the fit), a
-ModelCheckpoint saves nothing. Afterwards the last value is back in `trainer.callback_metrics`.
+ModelCheckpoint takes NaN for the worst value. Afterwards the last value is back in `trainer.callback_metrics`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 LOADER = "/dataloader_idx_"
 
@@ -60,8 +62,7 @@ class Followers:
         never: metrics that will not be logged.
 
     Raises:
-        ValueError: a name that is no metric or will never have a value, or a combination that Lightning has no way of
-            sparing.
+        ValueError: a name that will never have a value, or a combination that Lightning has no way of sparing.
     """
 
     def __init__(self, prefix: str, callbacks: Sequence[Callback], never: Collection[str] = ()) -> None:
@@ -90,7 +91,7 @@ class Followers:
         """Learning rate schedulers that follow a metric, by Lightning's configurations of them.
 
         Raises:
-            ValueError: a name that is no metric or will never have a value.
+            ValueError: a name that will never have a value.
         """
         for config in configs:
             who, name = type(config.scheduler).__name__, config.monitor
@@ -137,8 +138,9 @@ class Followers:
             metrics.pop(name, None)
             kinds = self._kinds(name)
             if True in kinds:
-                # None is "nothing to compare" to a ModelCheckpoint, which raises where the name is missing.
-                metrics[name] = torch.tensor(torch.nan) if self._written_by_others(name) else None
+                # A ModelCheckpoint raises where the name is missing, and EarlyStopping stops at NaN; None is "nothing
+                # to compare" to the one and "not there" to the other.
+                metrics[name] = None if False in kinds else torch.tensor(torch.nan)
                 self._placed.add(name)
 
     def put_back(self, metrics: dict[str, Any]) -> None:
@@ -148,15 +150,27 @@ class Followers:
         metrics.update(self._kept)
         self._kept, self._placed = {}, set()
 
-    def missing(self, logged: Collection[str]) -> list[str]:
-        """Of each followed name without a value, once, what it waits for."""
+    def missing(self, logged: Collection[str], suffixes: Collection[str] = ()) -> list[str]:
+        """Of each followed name without a value, once, what it waits for.
+
+        Args:
+            logged: names that have a value.
+            suffixes: what names end in, in this run, if that is known.
+        """
         missing = [name for name in self.names if name not in logged and name not in self._told]
         self._told.update(missing)
-        return [
-            f"{name!r}, followed by {self._who(name)}, has no value yet; it needs {NEEDS[self._metric(name)]}. Until "
-            f"then EarlyStopping and schedulers pass over their checks, and a ModelCheckpoint saves nothing"
-            for name in missing
-        ]
+        return [self._reason(name, suffixes) for name in missing]
+
+    def _reason(self, name: str, suffixes: Collection[str]) -> str:
+        ending = name[len(f"{self.prefix}/{self._metric(name)}") :]
+        if suffixes and ending not in suffixes:
+            needs = f"is never logged: with these loaders names end in {' or '.join(repr(s) for s in suffixes)}"
+        else:
+            needs = f"has no value yet; it needs {NEEDS[self._metric(name)]}"
+        return (
+            f"{name!r}, followed by {self._who(name)}, {needs}. Until then EarlyStopping and schedulers pass over "
+            f"their checks, and ModelCheckpoint takes it for the worst value"
+        )
 
     def needs_place(self, name: str) -> bool:
         """Whether a name has a value only where the data says where its objects are."""
@@ -166,12 +180,14 @@ class Followers:
         if not name.startswith(f"{self.prefix}/"):
             return False
         metric = self._metric(name)
-        if metric not in NEEDS:
-            raise ValueError(
-                f"{who} follows {name!r}, which is no metric of HedgeCallback; there are "
-                f"{', '.join(f'{self.prefix}/{metric}' for metric in NEEDS)}, and with several loaders the same names "
-                f"with {LOADER}<i> behind them"
-            )
+        if metric not in NEEDS:  # then it may be the user's own, under a prefix that we share
+            near = get_close_matches(metric, NEEDS, n=1)
+            if near:
+                rank_zero_warn(
+                    f"HedgeCallback: {who} follows {name!r}, which is none of our metrics; did you mean "
+                    f"{self.prefix}/{near[0]}?"
+                )
+            return False
         if metric in self._never:
             missing = "sanity_every_n_epochs" if set(NEEDS) - self._never else "metrics=True"
             raise ValueError(f"{who} follows {name!r}, which HedgeCallback never logs without {missing}")

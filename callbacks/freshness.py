@@ -41,7 +41,8 @@ class FreshValues(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have EarlyStopping and schedulers that follow our metrics wait for values."""
-        self.followers.add_schedulers(trainer.lr_scheduler_configs)
+        if pl_module.automatic_optimization:  # else the module steps them itself, by values it takes where it likes
+            self.followers.add_schedulers(trainer.lr_scheduler_configs)
         self.followers.relax()
 
     def outdate(self, trainer: Trainer) -> None:
@@ -49,14 +50,14 @@ class FreshValues(Callback):
         self.put_back(trainer)
         self._fresh = set()
 
-    def refresh(self, names: Collection[str]) -> None:
-        """These have been logged now. Whoever follows one of the others is told once what it waits for."""
+    def refresh(self, names: Collection[str], suffixes: Collection[str]) -> None:
+        """These have been logged now, with these endings; those that follow others are told once what they wait for."""
         self._fresh = set(names)
-        self.tell_missing(names)
+        self.tell_missing(names, suffixes)
 
-    def tell_missing(self, present: Collection[str]) -> None:
+    def tell_missing(self, present: Collection[str], suffixes: Collection[str] = ()) -> None:
         """Tell once of each followed name that is not among these what it waits for."""
-        for text in self.followers.missing(present):
+        for text in self.followers.missing(present, suffixes):
             rank_zero_warn(f"{type(self).__name__}: {text}")
 
     def withhold(self, trainer: Trainer) -> None:

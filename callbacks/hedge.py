@@ -274,6 +274,11 @@ class HedgeCallback(FreshValues):
         stage = surroundings.stage(trainer)
         watching, suffixes = self._watching[stage], surroundings.suffixes(trainer, self.dataloader_idx)
         self._found = {suffix: [] for suffix in suffixes.values()}
+        if max(suffixes) >= surroundings.loader_count(trainer):
+            self._tolerating.tell(
+                "no loader",
+                f"dataloader_idx={max(suffixes)}, but there are {surroundings.loader_count(trainer)} loaders",
+            )
         if self.metrics and self._sanity_due(trainer):  # the same names on every process, whatever fails on this one
             self._sanity = {suffix: {name: [] for name in SANITY_NAMES} for suffix in self._found}
         with torch.inference_mode(False), torch.no_grad():
@@ -313,7 +318,7 @@ class HedgeCallback(FreshValues):
             self.budget.close(fitting)
         if fitting:
             self._phase.looked = True
-            self.refresh(logged)
+            self.refresh(logged, suffixes.values())
 
     def _log(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         assert self._found is not None

@@ -63,12 +63,13 @@ class Watching:
             found: is filled, so that what was found before an error is kept.
         """
         for loader, suffix in suffixes.items():
-            bare = self.watchlist.bare(loader)
-            if bare is not None:  # whether there is something to explain in it depends on the number of logits
-                self._explainer.width(network, bare.image[None].to(device))
-            examples = self.watchlist.examples(loader, self._explainer.wants)
-            for explanation in explain_in_time(self._explainer, network, examples, device, budget, self._failed):
-                found[suffix].append(find(explanation, self.memory.drifts(suffix, explanation)))
+            with self._tolerating("explaining the images"):
+                bare = self.watchlist.bare(loader)
+                if bare is not None:  # whether there is something to explain in it depends on the number of logits
+                    self._explainer.look_at(network, bare.image[None].to(device))
+                examples = self.watchlist.examples(loader, self._explainer.wants)
+                for explanation in explain_in_time(self._explainer, network, examples, device, budget, self._failed):
+                    found[suffix].append(find(explanation, self.memory.drifts(suffix, explanation)))
 
     def settle(self, suffixes: Mapping[int, str], found: Findings, strategy: Strategy) -> bool:
         """Fix what is watched, over all processes, at the first look that found anything.

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from callback_scenes import Classifier, loader
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from hedgeseg.callbacks import HedgeCallback
@@ -103,10 +104,61 @@ def test_drift_has_a_value_from_the_second_look_on(make_trainer, tmp_path):
     assert len(saves.best_k_models) == 3
 
 
-def test_a_checkpoint_files_no_other_weights_under_a_kept_value(make_trainer, tmp_path):
-    saves = ModelCheckpoint(tmp_path, monitor=NAME, save_top_k=3)
+@pytest.mark.parametrize(("kept", "looks"), [(2, 2), (4, 2), (-1, 2)])
+def test_a_checkpoint_files_no_other_weights_under_a_kept_value(make_trainer, tmp_path, kept, looks):
+    saves = ModelCheckpoint(tmp_path, monitor=NAME, save_top_k=kept)
     fit(make_trainer, [watching(every_n_epochs=3), saves], max_epochs=5, enable_checkpointing=True)
-    assert len(saves.best_k_models) == 2  # epochs 0 and 2
+    values = [float(value) for value in saves.best_k_models.values()]
+    assert sum(value < torch.inf for value in values) == looks  # in epochs 0 and 2
+    assert len(values) == (5 if kept == -1 else kept)
+
+
+def test_a_checkpoint_that_waits_in_vain_has_saved_something(make_trainer, tmp_path):
+    saves = ModelCheckpoint(tmp_path, monitor="hedge/pointing_game", mode="max")
+    fit(make_trainer, [watching(), saves], with_masks=False, max_epochs=2, enable_checkpointing=True)
+    assert saves.best_model_score == -torch.inf
+    assert len(list(tmp_path.glob("*.ckpt"))) == 1
+
+
+def test_others_may_read_all_metrics_at_any_time(make_trainer, tmp_path):
+    """As Ray's report callback does."""
+
+    class Reads(Callback):
+        def reads(self, trainer, *args):
+            for value in trainer.callback_metrics.values():
+                value.item()
+
+        on_validation_epoch_end = on_validation_end = on_train_epoch_end = on_train_batch_end = on_fit_end = reads
+
+    saves = ModelCheckpoint(tmp_path, monitor="hedge/pointing_game", mode="max")
+    callbacks = [Reads(), watching(every_n_epochs=2), Reads(), saves, Stops()]
+    fit(make_trainer, callbacks, with_masks=False, max_epochs=3, enable_checkpointing=True)
+
+
+def test_a_module_that_steps_its_scheduler_itself(make_trainer):
+    class Manual(Plateau):
+        def __init__(self):
+            super().__init__(NAME)
+            self.automatic_optimization = False
+
+        def on_train_epoch_end(self):
+            self.lr_scheduler_step(self.lr_schedulers(), self.trainer.callback_metrics[NAME])
+
+        def training_step(self, batch, batch_idx):
+            self.manual_backward(super().training_step(batch, batch_idx))
+            self.optimizers().step()
+
+    module = Manual()
+    fit(make_trainer, [watching(every_n_epochs=2)], module, max_epochs=3)
+    assert len(module.steps) == 3
+
+
+def test_a_name_of_another_loader_is_told_of(make_trainer):
+    stops = Stops(f"{NAME}/dataloader_idx_1")
+    with pytest.warns(UserWarning, match=r"is never logged: with these loaders names end in ''"):
+        fit(make_trainer, [watching(), stops], max_epochs=1)
+    with pytest.warns(UserWarning, match="dataloader_idx=3, but there are 1 loaders"):
+        fit(make_trainer, [watching(dataloader_idx=3)], max_epochs=1)
 
 
 def test_file_names_may_hold_a_value_that_is_missing(make_trainer, tmp_path):
@@ -117,6 +169,13 @@ def test_file_names_may_hold_a_value_that_is_missing(make_trainer, tmp_path):
     assert len(names.best_k_models) == 2
     with pytest.raises(ValueError, match=r"leave \{hedge/drift\} out of its filename"):
         fit(make_trainer, [watching(), saves, names, Stops("hedge/drift")], enable_checkpointing=True)
+
+
+class Own(Classifier):
+    """Logs under a prefix that the callback shares."""
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        self.log("val/own", 1.0, batch_size=1)
 
 
 class Plateau(Classifier):
@@ -171,7 +230,6 @@ def test_resumed_between_two_looks(make_trainer, tmp_path):
 @pytest.mark.parametrize(
     ("callback", "name", "message"),
     [
-        ({}, "hedge/pointing_gam", "no metric of HedgeCallback; there are hedge/pointing_game"),
         ({"metrics": False}, NAME, "never logs without metrics=True"),
         ({}, "hedge/sanity_spearman", "never logs without sanity_every_n_epochs"),
     ],
@@ -187,5 +245,11 @@ def test_names_of_others_are_left_alone(make_trainer):
     stops = Stops("val_loss", patience=100)
     fit(make_trainer, [watching(every_n_epochs=3), stops], max_epochs=3)
     assert len(stops.judged) == 3
+    fit(make_trainer, [watching(prefix="val"), Stops("val/own")], Own(), max_epochs=1)
+    with (
+        pytest.warns(UserWarning, match="did you mean hedge/pointing_game"),
+        pytest.raises(RuntimeError, match="pointing_gam` which is not available"),
+    ):
+        fit(make_trainer, [watching(), Stops("hedge/pointing_gam")])
     with pytest.raises(RuntimeError, match="hedgehog/x"):
         fit(make_trainer, [watching(), Stops("hedgehog/x")])

@@ -81,8 +81,7 @@ def test_a_checkpoint_with_the_same_interval_files_fresh_values(make_trainer, tm
     watched = Watched(every_n_epochs=every, max_images=2)
     values = {}
     log = watched.refresh
-    watched.refresh = lambda names: (log(names), values.update({watched.looks_epoch(): dict(names)}))
-    watched.looks_epoch = lambda: trainer.current_epoch
+    watched.refresh = lambda names, ends: (log(names, ends), values.update({trainer.current_epoch: dict(names)}))
     saves = Saves(tmp_path / "saved", monitor="hedge/positive_ratio", every_n_epochs=every)
     trainer = make_trainer(
         callbacks=[saves, watched], max_epochs=8, check_val_every_n_epoch=validated, enable_checkpointing=True

@@ -45,6 +45,16 @@ def test_a_plain_mask_is_that_of_the_positive_side():
     assert int(with_sides(boxed).region(1).sum()) == 16
 
 
+def test_one_logit_may_be_that_of_one_class():
+    network = small_network(1).eval()
+    explainer = Explainer("hedge", "label", {"binary": False})
+    [explanation] = explainer(network, [example((0,), False)], CPU)
+    torch.testing.assert_close(explanation.maps, attribute(network, image()[None], [[1]]).maps[0])
+    assert (explanation.classes, explanation.num_classes, explanation.sides) == ((0,), 1, False)
+    assert not explainer.wants(example((), False))
+    assert HedgeCallback(method_options={"binary": False}).explainer.options["binary"] is False
+
+
 class Squeezed(nn.Module):
     """Logits (N,)."""
 
