@@ -6,8 +6,10 @@ Exit codes: 0 done; 1 it failed, or `validate` and `convert` found something wro
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from hedgeseg import __version__
 from hedgeseg.commands import convert, describe, explain, methods, report, score, validate
@@ -16,6 +18,28 @@ from hedgeseg.commands.errors import UsageError
 _COMMANDS = (explain, methods, describe, score, convert, validate, report)
 # What the library raises with a message that says what to do; anything else is a bug and keeps its traceback.
 _EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """Of a subcommand: options of another parser, such as `--data.root DIR`, are handed on with their values.
+
+    Left among the others, such a value would be taken for a positional argument.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; what is left over ends with those options."""
+        own: list[str] = []
+        dotted: list[str] = []
+        words = iter(sys.argv[1:] if args is None else args)
+        for word in words:
+            if re.match(r"--\w+\.", word) is None:
+                own.append(word)
+                continue
+            dotted.append(word)
+            if "=" not in word and (value := next(words, None)) is not None:
+                dotted.append(value)
+        found, rest = super().parse_known_args(own, namespace)
+        return found, [*rest, *dotted]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hedgeseg {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser)
     for command in _COMMANDS:
         command.add(commands)
     return parser

@@ -71,7 +71,7 @@ def test_a_data_module_by_name_and_one_split(zoo, tmp_path, capsys):
 
 def test_calls_that_fit_nothing(zoo, tmp_path, capsys):
     assert main(["describe"]) == 2
-    assert "give --config FILE or --data CLASS" in capsys.readouterr().err
+    assert "give a folder, or --config FILE or --data CLASS" in capsys.readouterr().err
     assert main(["describe", "--data", "FolderDataModule", "--data.rot", str(zoo)]) == 2
     assert "rot" in capsys.readouterr().err
     assert main(["describe", "--data", "FolderDataModule", "--data.root", str(tmp_path / "nowhere")]) == 1
@@ -83,3 +83,55 @@ def test_calls_that_fit_nothing(zoo, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["methods", "--data.root", "x"])
     assert "unrecognized arguments: --data.root" in capsys.readouterr().err
+
+
+def said(capsys, *words):
+    code = main(["describe", *words])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_a_folder_alone_is_told_with_the_commands_to_go_on_with(tmp_path, capsys):
+    for number, name in enumerate(("crack/a", "crack/b", "dent/c", "dent/d", "good/e", "good/f")):
+        path = tmp_path / "tiles" / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 30, 3), 30 * number, np.uint8)).save(path)
+    mask = np.zeros((20, 30), np.uint8)
+    mask[5:9] = 255
+    (tmp_path / "tiles" / "masks" / "crack").mkdir(parents=True)
+    Image.fromarray(mask).save(tmp_path / "tiles" / "masks" / "crack" / "a.png")
+    root, out = str(tmp_path / "tiles"), str(tmp_path / "out")
+    code, text = said(capsys, root, "--out", out)
+    assert code == 0
+    assert "class folders, read by FolderDataModule" in text
+    assert "is 'good' a class to be found in a picture, or does it mean that there is nothing to find?" in text
+    assert "FolderDataModule, predict: 6 images, 2 classes" in text
+    assert "(none)        2" in text
+    assert "255 is not void; if it is: mask_values {255: void}" in text
+    assert "fewer than 10 images to learn from: crack, dent" in text
+    start = f"  uv run train.py fit --config configs/folder.yaml --data.root {root} --data.background "
+    assert [line for line in text.splitlines() if line.startswith("  uv run")] == [
+        start + "good",
+        start + "none-of-them",
+    ]
+    assert Image.open(tmp_path / "out" / "val.png").mode == "RGB"
+    code, text = said(capsys, root, "--out", out, "--data.background", "good")
+    assert [line for line in text.splitlines() if line.startswith("  uv run")] == [start + "good"]
+
+
+def test_what_cannot_be_learnt_and_masks_that_cannot_be_read_are_said(tmp_path, capsys):
+    for name in ("a", "b", "c", "d"):
+        path = tmp_path / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(path)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.full((20, 30), 255, np.uint8)).save(tmp_path / "masks" / "a.png")
+    (tmp_path / "labels.csv").write_text("image,crack,dent\na.png,1,1\nb.png,1,0\nc.png,1,0\nd.png,1,1\n")
+    code, text = said(capsys, str(tmp_path), "--out", str(tmp_path / "out"))
+    assert code == 0
+    assert "note: " in text
+    assert "all 4 images show 'crack', so nothing could be learnt of it" in text
+    assert "masks that cannot be read: 1 of 4 images, such as a: image 'a': mask" in text
+    assert "--data.mask_values '{255: crack}'" in text
+    assert said(capsys, str(tmp_path), "--config", "x.yaml")[0] == 2
+    assert said(capsys, str(tmp_path / "nowhere"))[0] == 1

@@ -56,6 +56,8 @@ def read_class_folders(root: str | Path) -> Listing:
         loose = _images_directly(base)
         if loose and entries:
             notes.append(f"{len(loose)} images outside the class folders left out, such as {loose[0]}")
+    if not set(names) - {name for name in names if name.lower() in (*IMAGE_FOLDERS, *MASK_FOLDERS)}:
+        entries = []  # what is called so is no class
     if not entries:
         raise ValueError(
             f"{root} has no class folders: expected {root}/<class>/<image>, or give a csv file{_hint(top)}"

@@ -1,6 +1,6 @@
 """What is in a data set, at a glance: counts of images, boxes and mask pixels per class, and sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class Pixels:
         unseen: labels whose class the mask does not show.
         void: share of the masks' pixels that is void.
         background: share of the rest that is background.
+        faults: image -> why its mask cannot be read.
     """
 
     read: int
@@ -28,6 +29,7 @@ class Pixels:
     unseen: int
     void: float
     background: float
+    faults: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         small, median, large = (f"{height} x {width}" for height, width in self.sizes)
@@ -37,8 +39,13 @@ class Pixels:
                 f"masks: {self.masks} of {self.read} images; {self.void:.1%} of their pixels void, of the others "
                 f"{self.background:.1%} background; {self.unseen} labels without a pixel"
             )
-        else:
+        elif not self.faults:
             lines.append("masks: none")
+        if self.faults:
+            name, reason = next(iter(self.faults.items()))
+            lines.append(
+                f"masks that cannot be read: {len(self.faults)} of {self.read} images, such as {name}: {reason}"
+            )
         return "\n".join(lines)
 
 
@@ -54,6 +61,7 @@ class Description:
         boxes_of: class -> boxes of it.
         pixels: what the images and masks that were read hold.
         left_out: what was skipped on loading, empty if nothing is known.
+        negatives: images that show none of the classes.
     """
 
     name: str
@@ -63,6 +71,7 @@ class Description:
     boxes_of: dict[str, int]
     pixels: Pixels
     left_out: str = ""
+    negatives: int = 0
 
     def __str__(self) -> str:
         width = max(len(name) for name in (*self.images_of, "class"))
@@ -75,6 +84,8 @@ class Description:
             f"{name:<{width}}  {count:>7}  {self.boxes_of[name]:>7}  {self.pixels.masks_of[name]:>7}"
             for name, count in self.images_of.items()
         ]
+        if self.negatives:
+            table.append(f"{'(none)':<{width}}  {self.negatives:>7}")
         loading = [f"on loading, all splits: {self.left_out}"] if self.left_out else []
         return "\n".join([head, *loading, str(self.pixels), *table])
 
@@ -88,8 +99,11 @@ def describe(dataset: LabelledImages, name: str = "", limit: int | None = None) 
         limit: how many images and masks are read at most; None reads all.
     """
     images, boxes = np.zeros(len(dataset.classes), int), np.zeros(len(dataset.classes), int)
+    negatives = 0
     for index in range(len(dataset)):
-        images[list(dataset.labels(index))] += 1
+        labels = dataset.labels(index)
+        images[list(labels)] += 1
+        negatives += not labels
         np.add.at(boxes, dataset.boxes(index)[1], 1)
     report = getattr(dataset, "report", None)
     return Description(
@@ -100,6 +114,7 @@ def describe(dataset: LabelledImages, name: str = "", limit: int | None = None) 
         boxes_of=dict(zip(dataset.classes, boxes.tolist(), strict=True)),
         pixels=survey(dataset, spread(len(dataset), limit)),
         left_out="" if report is None else str(report),
+        negatives=negatives,
     )
 
 
@@ -107,8 +122,11 @@ def survey(dataset: LabelledImages, indices: list[int]) -> Pixels:
     """Reads the images and masks of some positions; there must be one or more."""
     sizes, shown = [], np.zeros(len(dataset.classes), int)
     masks = unseen = void = background = total = 0
+    faults = {}
     for index in indices:
-        mask = dataset.mask(index)
+        mask, fault = mask_or_fault(dataset, index)
+        if fault is not None:
+            faults[dataset.ids[index]] = fault
         height, width = dataset.image(index).shape[:2] if mask is None else mask.shape
         sizes.append((int(height), int(width)))
         if mask is None:
@@ -130,7 +148,16 @@ def survey(dataset: LabelledImages, indices: list[int]) -> Pixels:
         unseen=unseen,
         void=void / max(total, 1),
         background=background / max(total - void, 1),
+        faults=faults,
     )
+
+
+def mask_or_fault(dataset: LabelledImages, index: int) -> tuple[np.ndarray | None, str | None]:
+    """The mask of an image, if there is one, or why it cannot be read."""
+    try:
+        return dataset.mask(index), None
+    except (OSError, SyntaxError, ValueError) as error:
+        return None, str(error)
 
 
 def spread(count: int, limit: int | None) -> list[int]:

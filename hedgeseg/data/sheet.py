@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from hedgeseg.data.batch import VOID
 from hedgeseg.data.dataset import LabelledImages
-from hedgeseg.data.describe import spread
+from hedgeseg.data.describe import mask_or_fault, spread
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD, Picture, colour_mask, contact_sheet, denormalise, voc_palette
 
 
@@ -47,7 +47,11 @@ def sample_sheet(
                 picture, mask = denormalise(sample["image"], mean, std), None if found is None else found.numpy()
                 boxes, labels = sample["boxes"].numpy(), sample["box_labels"].numpy()
             else:
-                picture, mask, (boxes, labels) = dataset.image(index), dataset.mask(index), dataset.boxes(index)
+                picture, (mask, _), (boxes, labels) = (
+                    dataset.image(index),
+                    mask_or_fault(dataset, index),
+                    dataset.boxes(index),
+                )
             cells[-1].append(annotated(picture, mask, boxes, labels, dataset.void, height))
     return contact_sheet(cells, rows=captions)
 
@@ -88,4 +92,4 @@ def _drawable(ids: np.ndarray, void: int) -> np.ndarray:
 
 
 def _names(dataset: LabelledImages, index: int) -> str:
-    return ", ".join(dataset.classes[label] for label in dataset.labels(index))
+    return ", ".join(dataset.classes[label] for label in dataset.labels(index)) or "(none)"
