@@ -153,6 +153,24 @@ def test_a_damaged_seed_costs_only_itself(tmp_path, cut, suffix, capsys):
     assert f"bad__a{suffix} is damaged" in output.err
 
 
+@pytest.mark.parametrize("crf", [[], ["--no-crf"]])
+@pytest.mark.parametrize("kind", ["images/bad/a.jpg", "masks/bad/a.png"])
+def test_a_damaged_photograph_or_true_mask_costs_only_itself(tmp_path, kind, crf):
+    write_all(tmp_path)
+    (tmp_path / kind).write_bytes((tmp_path / kind).read_bytes()[:30])
+    common = [str(tmp_path / "seeds"), "--masks", str(tmp_path / "masks")]
+    page = tmp_path / "page.html"
+    if "masks" in kind:
+        with pytest.warns(UserWarning, match=r"1 seeds are left out: true mask of bad__a"):
+            assert scores_of(tmp_path)[1]["unreadable"] == 1
+        with pytest.warns(UserWarning, match="bad__a"):
+            assert main(["report", *common, "--images", str(tmp_path / "images"), "--out", str(page), *crf]) == 0
+    else:
+        assert scores_of(tmp_path)[1]["images"] == 3
+        assert main(["report", *common, "--images", str(tmp_path / "images"), "--out", str(page), *crf]) == 0
+    assert "bad__a" in page.read_text()
+
+
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("kind", ["irn", "psa", "psa_crf", "clip_es", "wsol"])
 def test_damaged_files_of_other_tools_are_named(tmp_path, cut, kind, capsys):

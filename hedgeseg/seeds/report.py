@@ -82,10 +82,13 @@ def write_report(
         except ValueError as error:
             broken[identifier] = str(error)
             continue
-        judged = suspicion(seed, dataset.image(index) if crf else None)
+        try:
+            judged, truth = suspicion(seed, dataset.image(index) if crf else None), dataset.mask(index)
+        except OSError as error:
+            broken[identifier] = f"photograph or true mask of {identifier}: {error}"
+            continue
         judged_by.update(seed.estimates)
         suspects.append((-judged.total, index, judged))
-        truth = dataset.mask(index)
         if truth is not None:
             score.update(seed, truth, has_scores(folder, identifier))
     if not suspects:
@@ -106,7 +109,7 @@ def write_report(
     parts.append(_outline([judged for _, _, judged in suspects], judged_by))
     if worst > 0:
         parts.append("<h2>Most suspicious first</h2>")
-        parts += [_picture(_row(folder, dataset, index, judged)) for _, index, judged in sorted(suspects)[:worst]]
+        parts += [_row(folder, dataset, index, judged) for _, index, judged in sorted(suspects)[:worst]]
     page = _page(title, parts)
     target = Path(path)
     with replacing(target) as temporary:
@@ -145,14 +148,20 @@ def seed_panels(image: np.ndarray, seed: Seed, truth: np.ndarray | None) -> list
     return panels if truth is None else [*panels, colour_mask(truth, image)]
 
 
-def _row(folder: str | os.PathLike[str], dataset: PicturedImages, index: int, judged: Suspicion) -> Picture:
+def _row(folder: str | os.PathLike[str], dataset: PicturedImages, index: int, judged: Suspicion) -> str:
     seed = read_seed(folder, dataset.ids[index])
-    panels = seed_panels(dataset.image(index), seed, dataset.mask(index))
-    names = ", ".join(dataset.classes[c] for c in seed.classes.tolist()) or "no class"
+    try:
+        panels = seed_panels(dataset.image(index), seed, dataset.mask(index))
+    except OSError as error:
+        return f"<p>{html.escape(f'{dataset.ids[index]}: {error}')}</p>"
+    known = dict(enumerate(dataset.classes))
+    names = ", ".join(known.get(c, f"class {c + 1}") for c in seed.classes.tolist()) or "no class"
     why = ", ".join(f"{name} {value:.2f}" for name, value in vars(judged).items() if value > 0)
     caption = f"{dataset.ids[index]}: {names} ({why or 'nothing suspicious'})"
     columns = ("image", "strongest score", "seed", "true mask")
-    return contact_sheet([[_thumbnail(panel) for panel in panels]], columns=columns[: len(panels)], title=caption)
+    return _picture(
+        contact_sheet([[_thumbnail(panel) for panel in panels]], columns=columns[: len(panels)], title=caption)
+    )
 
 
 def _thumbnail(panel: Picture, height: int = 160) -> Picture:

@@ -194,7 +194,11 @@ def score_folder(
         if not has_seed(folder, identifier):
             without["without_seed"] += 1
             continue
-        truth = dataset.mask(index)
+        try:
+            truth = dataset.mask(index)
+        except OSError as error:
+            broken[identifier] = f"true mask of {identifier}: {error}"
+            continue
         if truth is None:
             without["without_mask"] += 1
             continue
@@ -212,7 +216,7 @@ def score_folder(
 
 
 def warn_of_damage(folder: str | os.PathLike[str], broken: Mapping[str, str]) -> None:
-    """One warning that counts the damaged seeds of a folder and names some, with what is wrong."""
+    """One warning that counts the damaged seeds of a folder and names some, or their true masks, with what is wrong."""
     if broken:
         some = "; ".join(list(broken.values())[:5])
         warnings.warn(f"{os.fspath(folder)}: {len(broken)} seeds are left out: {some}", stacklevel=3)
