@@ -1,7 +1,8 @@
 """A folder in COCO format: `images/`, `instances.json` and, if there are any, `masks/` of semantic ids."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +63,9 @@ class CocoFolder(AnnotatedImages):
             if not folder.is_dir():
                 raise FileNotFoundError(f"folder {folder} not found: root must hold {images}/ and {annotation}")
         instances = read_instances(self.root / annotation) if instances is None else instances
-        troubles = {_name(item): "its image is not listed" for item in instances.stray}
+        troubles: dict[str, str] = {}
+        for item in instances.stray:
+            troubles[_name(item, f"image {item['image_id']}", troubles)] = "its image is not listed"
         self._objects: dict[str, tuple[CocoObject, ...]] = {}
         records = []
         entries = list(instances.images.values())
@@ -74,11 +77,11 @@ class CocoFolder(AnnotatedImages):
                 one, trouble = read_object(item, instances.class_of[item["category_id"]], size or (1, 1))
                 found.append(one)
                 if trouble is not None:
-                    troubles[_name(item)] = trouble
+                    troubles[_name(item, entry["file_name"], troubles)] = trouble
             self._objects[name] = tuple(found)
-            records.append(
-                _record(name, path, (self.root / masks / entry["file_name"]).with_suffix(".png"), found, size)
-            )
+            folder = self.root / images
+            inside = path.relative_to(folder) if path.is_relative_to(folder) else path.name
+            records.append(_record(name, path, (self.root / masks / inside).with_suffix(".png"), found, size))
         self._shaped = any(item.shape is not None for found in self._objects.values() for item in found)
         super().__init__(
             f"CocoFolder({self.root})",
@@ -204,8 +207,12 @@ def _stored_size(path: Path) -> Size | None:
         return None
 
 
-def _name(item: dict[str, Any]) -> str:
-    return f"annotation {item.get('id')}"
+def _name(item: dict[str, Any], image: str, taken: Container[str]) -> str:
+    """What the report calls an annotation: by its id, and by its image where the id does not tell it from others."""
+    number = item.get("id")
+    names = ([] if number is None else [f"annotation {number}"]) + [f"annotation {number} of {image}"]
+    counted = (f"annotation {number} of {image}, {again}." for again in count(2))
+    return next(name for name in chain(names, counted) if name not in taken)
 
 
 def _unique_names(entries: Sequence[dict[str, Any]]) -> list[str]:

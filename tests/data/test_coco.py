@@ -244,6 +244,16 @@ def test_a_segmentation_that_cannot_be_painted_costs_only_itself(tmp_path, odd):
     assert data.mask(3) is not None
 
 
+@pytest.mark.parametrize("identifier", [None, 5])
+def test_annotations_whose_ids_do_not_tell_them_apart_are_all_counted(tmp_path, identifier):
+    content = write_folder(tmp_path)
+    for item in content["annotations"]:
+        item |= {"id": identifier, "segmentation": [1, 2, 3, 4]}
+    write(tmp_path, content)
+    with pytest.warns(UserWarning, match="6 annotations used in part"):
+        assert len(CocoFolder(tmp_path).report.annotations) == 6
+
+
 def test_an_object_known_by_its_box_alone_is_void_not_background(tmp_path):
     content = write_folder(tmp_path)
     del content["annotations"][1]["segmentation"]  # the fish of image 001; its crab lies inside
