@@ -284,3 +284,14 @@ def test_folders_with_few_or_no_scores_are_scored_by_their_masks(tmp_path, kind)
     scores = scores_of(tmp_path)[1]
     assert scores["miou"] == pytest.approx(1)
     assert (scores["miou_best"] is None or np.isnan(scores["miou_best"])) == (kind == "none")
+
+
+def test_a_seed_of_no_class_is_scored_against_background_though_no_mask_says_so(tmp_path):
+    root = write_all(tmp_path)
+    Image.fromarray(np.full((12, 16, 3), 90, np.uint8)).save(root / "images" / "none.jpg")
+    blank = Seed(torch.zeros(0, 12, 16), torch.zeros(0, dtype=torch.long), torch.zeros(12, 16, dtype=torch.uint8))
+    write_seed(root / "seeds", "none", blank)
+    assert scores_of(root)[1]["images"] == 4
+    report = ["report", str(root / "seeds"), "--images", str(root / "images"), "--masks", str(root / "masks")]
+    assert main([*report, "--out", str(root / "r.html"), "--no-detection", "--no-crf"]) == 0
+    assert "4 images" in (root / "r.html").read_text()

@@ -27,6 +27,8 @@ class LabelledFolder:
         named: Ids of the seeds.
         values: What the values of the masks mean, as `hedgeseg.data.mask_values` has it; None tells it from them.
         labels_of: Classes of an image by its id: of a mask of one value, they say what is marked.
+        blank_size: (height, width) of an image that shows none of the classes by its id, None of others: without a
+            mask of its own, all of it is background.
 
     Attributes:
         ids: Of all photographs, or of all masks if there are none.
@@ -45,6 +47,7 @@ class LabelledFolder:
         named: Collection[str] = (),
         values: Mapping[int | str, str] | None = None,
         labels_of: LabelsOf | None = None,
+        blank_size: Callable[[str], tuple[int, int] | None] | None = None,
     ) -> None:
         from hedgeseg.data.listing import split_off_masks, stem
         from hedgeseg.data.mask_files import MaskFiles
@@ -52,6 +55,7 @@ class LabelledFolder:
 
         self.classes = classes
         self._labels_of = labels_of
+        self._blank_size = blank_size
         self._values = MaskValues(classes, values)
         self._files: dict[str, Path] = {}
         self._root = images or Path()
@@ -66,6 +70,9 @@ class LabelledFolder:
                 self._relative[identifier] = stem(name)
         elif masks is not None:
             self._relative = _owners(listed, names, masks.name, classes)
+            if blank_size is not None:
+                bare = names - set(self._relative)
+                self._relative |= {name: name for name in bare if blank_size(name) is not None}
         self.ids = sorted(self._relative)
         if not self.ids:
             raise ValueError(f"{images or masks} holds no {'photographs' if images else 'masks'}")
@@ -82,7 +89,8 @@ class LabelledFolder:
         name = self.ids[index]
         parts = self._masks.of(self._relative[name], split=True)
         if not parts:
-            return None
+            size = None if self._blank_size is None or not self._masks.found else self._blank_size(name)
+            return None if size is None else np.zeros(size, np.uint8)
         labels = self._labels_of(name) if self._labels_of is not None else ()
         labels = labels or range(len(self.classes) == 1)
         return union([self._values.read(path, labels, marks) for path, marks in parts], self._values.void)
@@ -131,7 +139,7 @@ def labelled_folder(arguments: Any, seeds: Sequence[Path]) -> LabelledFolder:
     Raises:
         UsageError: The class names do not fit those of the seeds.
     """
-    from hedgeseg.commands.seed_folder import known_classes, labels_of, seed_ids
+    from hedgeseg.commands.seed_folder import blank_size, known_classes, labels_of, seed_ids
 
     named = [identifier for folder in seeds for identifier in seed_ids(folder)]
     return LabelledFolder(
@@ -141,6 +149,7 @@ def labelled_folder(arguments: Any, seeds: Sequence[Path]) -> LabelledFolder:
         named,
         mask_values(arguments.mask_values),
         lambda identifier: labels_of(seeds, identifier),
+        lambda identifier: blank_size(seeds, identifier),
     )
 
 

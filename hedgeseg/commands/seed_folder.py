@@ -64,6 +64,22 @@ def labels_of(folders: Sequence[Path], identifier: str) -> Collection[int]:
     return ()
 
 
+def blank_size(folders: Sequence[Path], identifier: str) -> tuple[int, int] | None:
+    """(height, width) of the seed of an image that shows none of the classes; None of any other."""
+    from hedgeseg.data.orientation import read_header
+
+    for folder in folders:
+        if has_scores(folder, identifier):
+            try:
+                arrays = read_arrays(folder / f"{identifier}.npz")
+            except ValueError:  # it is named where the seed is read
+                continue
+            if "classes" in arrays and not np.size(arrays["classes"]) and not labels_of(folders, identifier):
+                mask = folder / f"{identifier}.png"
+                return read_header(mask).stored if mask.is_file() else None
+    return None
+
+
 def _highest(folders: Sequence[Path]) -> int:
     """The largest id in PNG masks of ids."""
     from PIL import Image

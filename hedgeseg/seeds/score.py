@@ -190,6 +190,7 @@ def score_folder(
     score = SeedScore(dataset.classes, unsure, detection)
     without = {"without_mask": 0, "without_seed": 0}
     broken: dict[str, str] = {}
+    marked = void = False
     for index, identifier in enumerate(dataset.ids):
         if not has_seed(folder, identifier):
             without["without_seed"] += 1
@@ -202,6 +203,8 @@ def score_folder(
         if truth is None:
             without["without_mask"] += 1
             continue
+        void = void or bool((truth == IGNORE).any())
+        marked = marked or bool(((truth > 0) & (truth != IGNORE)).any())
         try:
             seed = read_seed(folder, identifier)
         except ValueError as error:
@@ -211,6 +214,12 @@ def score_folder(
             score.update(seed, truth, has_scores(folder, identifier))
         except ValueError as error:
             raise ValueError(f"image {identifier!r}: {error}") from error
+    if void and not marked:
+        raise ValueError(
+            "the true masks hold no class, only 255 and background: 255 counts as void, so any seeds would score 1. "
+            "Are they binary masks? Say what 255 means: mask_values {255: NAME} of the data module, --mask-values 255=NAME "
+            "of `hedgeseg score`"
+        )
     warn_of_damage(folder, broken)
     return {**score.compute(), **without, "unreadable": len(broken)}
 

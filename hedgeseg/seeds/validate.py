@@ -93,6 +93,15 @@ def _content(
     found = []
     if isinstance(content, np.ndarray):
         shape, classes = content.shape, _classes_of(content)
+        if not classes and (content == IGNORE).any():
+            found.append(
+                (
+                    "labels",
+                    "holds no class, only 255 and what is not marked: 255 counts as void, so nothing would be learnt "
+                    "of it. Is it a binary mask? A data module reads it with mask_values {255: NAME}, score with "
+                    "--mask-values 255=NAME",
+                )
+            )
     else:
         shape, classes = tuple(content.scores.shape[1:]), {int(c) for c in content.classes}
         scores = np.asarray(content.scores)
@@ -121,7 +130,7 @@ def _palette(folder: str | os.PathLike[str], identifier: str) -> list[Problem]:
                 Problem(
                     identifier,
                     "palette",
-                    f"mode {image.mode}: labels are right but viewers show black; write it with mode P",
+                    f"mode {image.mode}: ids are kept but viewers show black; write it with mode P",
                 )
             ]
         stored = np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)

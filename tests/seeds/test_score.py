@@ -120,3 +120,19 @@ def test_more_classes_than_seeds_hold(tmp_path):
     wide.classes = tuple(str(number) for number in range(255))
     with pytest.raises(ValueError, match="255 classes: seeds are masks of eight bits, which tell 254 classes apart"):
         score_folder(tmp_path, wide)
+
+
+def test_masks_that_mark_nothing_but_void_are_refused(tmp_path):
+    class Binary:
+        classes = ("crack",)
+        ids = ("a", "b")
+
+        def mask(self, index):
+            mask = np.zeros((8, 8), np.uint8)
+            mask[2:6, 2:6] = 255
+            return mask
+
+    for name in Binary.ids:
+        write_seed(tmp_path, name, Seed(torch.zeros(1, 8, 8), [0], torch.zeros(8, 8, dtype=torch.uint8)))
+    with pytest.raises(ValueError, match=r"any seeds would score 1.*mask_values {255: NAME}"):
+        score_folder(tmp_path, Binary())

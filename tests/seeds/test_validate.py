@@ -57,3 +57,16 @@ def test_scores_without_masks_are_checked_too(tmp_path):
         validate(tmp_path, "irn")
     assert validate(tmp_path, "irn", sizes={"a": (8, 9)}, allow_pickle=True) == []
     assert kinds(validate(tmp_path, "irn", sizes={"a": (4, 4)}, allow_pickle=True)) == {("a", "size")}
+
+
+@pytest.mark.parametrize("marked", [(0, 255), (255,)])
+def test_a_mask_of_void_alone_is_not_right(tmp_path, marked):
+    mask = np.full((8, 9), marked[0], np.uint8)
+    mask[2:4] = 255
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    found = validate(tmp_path, "png")
+    assert ("a", "labels") in kinds(found)
+    told = next(problem.message for problem in found if problem.kind == "labels")
+    assert "255 counts as void" in told
+    assert "--mask-values 255=NAME" in told
+    assert not any("right" in problem.message for problem in found)
