@@ -217,8 +217,8 @@ def score_folder(
     if void and not marked:
         raise ValueError(
             "the true masks hold no class, only 255 and background: 255 counts as void, so any seeds would score 1. "
-            "Are they binary masks? Say what 255 means: mask_values {255: NAME} of the data module, --mask-values 255=NAME "
-            "of `hedgeseg score`"
+            "Are they binary masks? Say what 255 means: mask_values {255: NAME} of a data module, or --mask-values "
+            "255=NAME of `hedgeseg score`"
         )
     warn_of_damage(folder, broken)
     return {**score.compute(), **without, "unreadable": len(broken)}
