@@ -9,10 +9,12 @@ import torch
 from dense_layers import convolution
 from torch import nn
 
+import hedgeseg.attribution.rules.hedge as hedge_module
 from hedgeseg.attribution import conservation
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge, modulate
 from hedgeseg.attribution.rules.linear import Dense
+from hedgeseg.attribution.rules.workspace import Workspace
 from hedgeseg.attribution.rules.zbeta import z_beta
 from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.sweep import RESCALED_EVERY
@@ -160,3 +162,17 @@ def test_the_report_has_one_unit_however_deep_the_network_is():
     assert len(steps) > 2 * RESCALED_EVERY
     for before, after in pairwise(steps):
         torch.testing.assert_close(after.arrived, before.left, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("pointwise", [False, True])
+def test_a_large_layer_in_parts_is_the_whole(monkeypatch, pointwise):
+    g = torch.Generator().manual_seed(0)
+    linear = convolution(shape=(6, 3, 3, 3), size=(7, 8), channels=3, padding=[1, 1], stride=[2, 1])
+    x = torch.randn(3, 3, 7, 8, generator=g, dtype=torch.float64)
+    r = torch.randn(4, *linear.forward(x, linear.weight).shape, generator=g, dtype=torch.float64)
+    whole = hedge(linear, x, r, samples=Samples(3), gamma=1.5, pointwise=pointwise)
+    monkeypatch.setattr(hedge_module, "LARGE", 0)
+    parts = hedge(linear, x, r, samples=Samples(3), gamma=1.5, pointwise=pointwise, workspace=Workspace())
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+    copies = hedge(linear, torch.cat([x, x]), torch.cat([r, r], 1), samples=Samples(3), gamma=1.5, pointwise=pointwise)
+    assert copies.shape == (4, 6, 3, 7, 8)
