@@ -159,7 +159,7 @@ class HedgeCallback(FreshValues):
             if not getattr(trainer, "fast_dev_run", False):
                 self._phase.check(trainer.check_val_every_n_epoch, trainer.max_epochs)
             self.follow(trainer, self._never_logged())
-            self._showing = Showing(self.prefix, self._showing.class_names, self._showing.normalisation)
+            self._showing.begin_fit()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the time budget, and say what is amiss."""

@@ -38,8 +38,15 @@ class Showing:
         self.run_id: str | None = None
         self._folder: Path | None = None
         self._root: Path | None = None
+        self._fitted = False
         self._loggers: list[Logger] | None = None
         self._places: list[Place] = []
+
+    def begin_fit(self) -> None:
+        """Forget the run before; a folder that has no fit in it yet is kept."""
+        self.frames, self.run_id, self._loggers, self._places = {}, None, None, []
+        if self._fitted:
+            self._folder, self._fitted = None, False
 
     def begin_run(self, trainer: Trainer) -> str | None:
         """Note the Weights & Biases run that is logged to; returns the one of the checkpoint, if it was another."""
@@ -72,6 +79,7 @@ class Showing:
         panels = {suffix: draw_panels(found, names[suffix], when, normalisation) for suffix, found in findings.items()}
         look = Look(stage, epoch, step, self.prefix, names, panels, logged)
         folder = self._own_folder(root)
+        self._fitted = self._fitted or stage == "fit"
         if (
             self._loggers != trainer.loggers or not self._places
         ):  # kept otherwise: a table grows over the looks of a run

@@ -58,10 +58,15 @@ def test_a_logger_with_folders_of_its_own(make_trainer, tmp_path):
         assert looks(tmp_path / "csv" / f"version_{version}" / "hedge") == ["epoch_000"]
 
 
-def test_validation_after_a_fit_stays_in_the_folder(make_trainer, tmp_path):
-    trainer, _ = fit(make_trainer, 1)
-    trainer.validate(Classifier(), loader(2, size=16), verbose=False)
-    assert (tmp_path / "hedge" / "validate" / "look.json").is_file()
+def test_what_one_callback_sees_before_and_after_a_fit_is_in_one_folder(make_trainer, tmp_path):
+    callback = HedgeCallback(on_error="raise", max_fraction=None, max_images=1)
+    data, trainer = loader(2, size=16), make_trainer(callbacks=[callback], max_epochs=1)
+    trainer.validate(Classifier(), data, verbose=False)
+    trainer.fit(Classifier(), data, data)
+    trainer.test(Classifier(), data, verbose=False)
+    written = {path.name for path in (tmp_path / "hedge").iterdir()}
+    assert written == {"images", "validate", "epoch_000_step_000000", "test"}
+    assert not (tmp_path / "hedge_1").exists()
 
 
 def test_a_run_that_shows_nothing_makes_no_folder(make_trainer, tmp_path):
