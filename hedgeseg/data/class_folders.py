@@ -13,6 +13,7 @@ from hedgeseg.data.listing import (
     natural,
     split_off_masks,
     stem,
+    twin_masks,
 )
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
@@ -75,6 +76,8 @@ def _classes(base: Path, folders: Sequence[Path]) -> tuple[list[Entry], list[tup
     names = []
     for folder in folders:
         images, masks = split_off_masks(images_in(folder))
+        twins = twin_masks(folder, images)
+        images, masks = [name for name in images if name not in twins], [*masks, *twins]
         start = folder.relative_to(base).as_posix()
         if images:
             names.append(folder.name)

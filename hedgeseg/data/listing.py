@@ -5,9 +5,13 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _DROPPINGS = frozenset({"__macosx", "__pycache__", "@eadir", "desktop.ini", "lost+found", "thumbs.db", "ehthumbs.db"})
 _SYSTEM = ("$recycle.bin", "system volume information")
+_OPENED = 8  # pairs of files of one name that are looked into
+_VALUES = 16  # colours that a mask holds at most
 _BESIDE = re.compile(r"(.+?)[ _.-](?:mask|masks|gt|seg|segmentation)(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
@@ -83,6 +87,29 @@ def split_off_masks(files: Sequence[str]) -> tuple[list[str], list[str]]:
     masks = [name for name in files if mask_owner(name) in stems]
     beside = set(masks)
     return [name for name in files if name not in beside], masks
+
+
+def twin_masks(folder: Path, files: Sequence[str]) -> dict[str, str]:
+    """PNG files that are the masks of photographs of the same name and folder, each with its photograph.
+
+    A few are opened: masks are as large as their photographs and hold few values.
+    """
+    photographs = {stem(name): name for name in files if name.lower().endswith((".jpg", ".jpeg"))}
+    twins = {name: photographs[stem(name)] for name in files if _is_png(name) and stem(name) in photographs}
+    tried = list(twins.items())[:: max(1, len(twins) // _OPENED)]
+    return twins if tried and all(_is_mask_of(folder / png, folder / jpeg) for png, jpeg in tried) else {}
+
+
+def _is_png(name: str) -> bool:
+    return name.lower().endswith(".png")
+
+
+def _is_mask_of(png: Path, photograph: Path) -> bool:
+    try:
+        with Image.open(png) as mask, Image.open(photograph) as picture:
+            return mask.size == picture.size and mask.convert("RGB").getcolors(_VALUES) is not None
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def identifiers_of(files: Iterable[str]) -> list[str]:

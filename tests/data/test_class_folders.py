@@ -89,7 +89,27 @@ def test_masks_beside_their_images_are_no_images(tmp_path):
 
 def test_two_files_of_one_name_are_two_images(tmp_path):
     pictures(tmp_path, "cat/a.png", "cat/a.jpg", "dog/b.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)).save(
+        tmp_path / "cat/a.png"
+    )
     assert [entry.id for entry in read_class_folders(tmp_path).entries] == ["cat__a_jpg", "cat__a_png", "dog__b"]
+
+
+def test_png_masks_that_are_called_as_their_photographs_are_no_images(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.uint8)
+    for name in ("a", "b"):
+        (tmp_path / "hole").mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / "hole" / f"{name}.jpg")
+        Image.fromarray(np.where(noise > 200, 255, 0).astype(np.uint8)).save(tmp_path / "hole" / f"{name}.png")
+    pictures(tmp_path, "crack/c.png")
+    found = read_class_folders(tmp_path)
+    assert [entry.id for entry in found.entries] == ["crack__c", "hole__a", "hole__b"]
+    assert [name for name, _ in found.beside] == ["hole/a.png", "hole/b.png"]
+    module = FolderDataModule(str(tmp_path), train_fraction=0)
+    module.setup()
+    assert np.array_equal(module.val_dataset.mask(1), np.where(noise > 200, 2, 0))
+    Image.fromarray(noise).save(tmp_path / "hole" / "b.png")
+    assert [entry.id for entry in read_class_folders(tmp_path).entries][1:3] == ["hole__a_jpg", "hole__a_png"]
 
 
 def test_what_is_left_out_is_told(tmp_path):
