@@ -1,9 +1,11 @@
-"""The photograph behind an image of a batch, asked of the data set that its own loader reads."""
+"""The photographs behind the images of a batch, and of a whole prediction, asked of the data sets."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Trainer
 
 from hedgeseg.callbacks import surroundings
@@ -23,3 +25,34 @@ def photograph(trainer: Trainer, loader: int, example: Example) -> Any:
         return None
     picture = dataset.image(example.index)
     return picture if tuple(picture.shape[:2]) == example.size else None
+
+
+def photographs(trainer: Trainer, indices: Mapping[str, int]) -> Callable[[str, tuple[int, int]], np.ndarray | None]:
+    """The photographs of the images that are predicted, by their ids, where the data have them at the wanted size.
+
+    Images that a resumed run leaves out are found in the data module's whole `predict_dataset`.
+
+    Args:
+        trainer: predicts.
+        indices: positions of images whose ids the data sets do not tell (`ids`), as the batches gave them.
+    """
+    datamodule = getattr(trainer, "datamodule", None)
+    sources = [
+        s for s in (getattr(datamodule, "predict_dataset", None), *surroundings.datasets(trainer)) if s is not None
+    ]
+    sources = [source for source in sources if hasattr(source, "image")]
+    places: dict[str, list[tuple[Any, int]]] = {}
+    for source in sources:
+        named = getattr(source, "ids", None)
+        pairs = indices.items() if named is None else ((name, i) for i, name in enumerate(named))
+        for name, index in pairs:
+            places.setdefault(name, []).append((source, index))
+
+    def photograph(name: str, size: tuple[int, int]) -> np.ndarray | None:
+        for source, index in places.get(name, []):
+            picture: np.ndarray = source.image(index)
+            if tuple(picture.shape[:2]) == size:
+                return picture
+        return None
+
+    return photograph

@@ -22,13 +22,16 @@ from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.content import Content
 from hedgeseg.callbacks.explanations import predicted_classes
 from hedgeseg.callbacks.network import find_network
-from hedgeseg.callbacks.photographs import photograph
+from hedgeseg.callbacks.photographs import photograph, photographs
 from hedgeseg.callbacks.resuming import leave_out_done
 from hedgeseg.callbacks.seed_settings import data_settings, network_settings
 from hedgeseg.seeds import SeedGenerator, write_seed
+from hedgeseg.seeds.auto_level import Auto
 from hedgeseg.seeds.formats import has_seed
 from hedgeseg.seeds.formats.native import Precision, Scores
 from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
+from hedgeseg.seeds.relevel import cut_again, forget_levels, is_cut_at, note_levels, pooled_levels
+from hedgeseg.seeds.seed import Seed
 
 
 class SeedWriter(BasePredictionWriter):
@@ -39,6 +42,9 @@ class SeedWriter(BasePredictionWriter):
     run with other settings or weights is refused. An image that fails is named and counted, and the others go on.
     Images that have their seed are not even read again, where the data module is one of hedgeseg and no other callback
     wants the predictions.
+
+    With `background: auto` the masks are cut twice: each at the level of its image at first, and at the end all in the
+    folder at the levels of their classes over all its images, which `levels.json` tells.
 
     Args:
         folder: made if it does not exist.
@@ -79,6 +85,11 @@ class SeedWriter(BasePredictionWriter):
             raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
         self.folder = Path(folder)
         self.generator = generator if isinstance(generator, SeedGenerator) else SeedGenerator(**(generator or {}))
+        if scores == "none" and isinstance(self.generator.background, Auto):
+            raise ValueError(
+                "background 'auto' places levels over the scores of all images: keep some (scores='quarter'), or give "
+                "the generator another background"
+            )
         self.classes = classes
         self.precision = precision
         self.scores = scores
@@ -90,6 +101,7 @@ class SeedWriter(BasePredictionWriter):
         self._generator = self.generator
         self._loader_of: dict[str, int] = {}
         self._content = Content()
+        self._indices: dict[str, int] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse strategies under which no process holds the network; tell the data which images have their seed."""
@@ -145,6 +157,8 @@ class SeedWriter(BasePredictionWriter):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what was done."""
         assert self._manifest is not None
+        if isinstance(self._generator.background, Auto):
+            self._cut_at_levels_of_all(trainer, self._generator.background)
         summary = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         rank_zero_info(f"SeedWriter: {summary}; the seeds are in {self.folder}")
         failures = self._manifest.failures()
@@ -160,6 +174,8 @@ class SeedWriter(BasePredictionWriter):
             first = self._loader_of.setdefault(identifier, loader)
             if first != loader:
                 raise ValueError(f"loader {first} has an image of this id, too: its seed would be overwritten")
+            if example.index is not None:
+                self._indices[identifier] = example.index
             if self._manifest.is_done(identifier):
                 self.counts["skipped"] += 1
                 return
@@ -168,7 +184,8 @@ class SeedWriter(BasePredictionWriter):
             wanted = self._generator.wants_picture
             picture = photograph(trainer, loader, example) if wanted else None
             seed = self._generator(network, image, classes, size=example.size, picture=picture)
-            write_seed(self.folder, identifier, seed, precision=self.precision, scores=self.scores)
+            forget_levels(self.folder)
+            self._save(identifier, seed)
             self._manifest.clear_failure(identifier)
             self.counts["written"] += 1
         except Exception as error:
@@ -179,6 +196,29 @@ class SeedWriter(BasePredictionWriter):
             self.counts["failed"] += 1
             rank_zero_warn(f"SeedWriter: image {identifier!r} has no seed: {type(error).__name__}: {error}")
             self._record_failure(identifier, error)
+
+    def _save(self, identifier: str, seed: Seed) -> None:
+        write_seed(self.folder, identifier, seed, precision=self.precision, scores=self.scores)
+
+    def _cut_at_levels_of_all(self, trainer: Trainer, rule: Auto) -> None:
+        """The second pass of `background: auto`, shared by the processes; see `hedgeseg.seeds.relevel`."""
+        trainer.strategy.barrier("seeds of the first pass")
+        levels = pooled_levels(self.folder, rule)
+        done = is_cut_at(self.folder, levels)
+        trainer.strategy.barrier("levels of all seeds")
+        if done:
+            return
+        part = (trainer.global_rank, trainer.world_size)
+        refiner, side = self._generator.refiner, self._generator.refine_side
+        left = cut_again(self.folder, levels, self._save, refiner, photographs(trainer, self._indices), side, part)
+        trainer.strategy.barrier("seeds of the second pass")
+        if left:
+            rank_zero_warn(
+                f"SeedWriter: {len(left)} masks keep the level of their image alone, such as {left[0]!r}: this run has "
+                "no picture of them for the refiner. Run predict once more over all images, without a shard"
+            )
+        elif trainer.is_global_zero:
+            note_levels(self.folder, levels)
 
     def _record_failure(self, identifier: str, error: Exception) -> None:
         assert self._manifest is not None

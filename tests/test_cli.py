@@ -142,7 +142,9 @@ def test_near_names_hold_the_word_or_are_spelt_alike() -> None:
     assert near_names("zebra", names) == []
 
 
-@pytest.mark.parametrize("command", ["explain", "methods", "describe", "score", "convert", "validate", "report"])
+@pytest.mark.parametrize(
+    "command", ["explain", "methods", "describe", "score", "convert", "refine", "validate", "report"]
+)
 def test_help_shows_examples_that_the_parser_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -219,6 +221,30 @@ def test_score_counts_missing_seeds(folders: Path, capsys: pytest.CaptureFixture
     assert "1 of 3 images have a mask but no seed" in capsys.readouterr().out
     assert main(["score", str(folders / "nothing"), *argv[2:]]) == 1
     assert "nothing" in capsys.readouterr().err
+
+
+def test_refine(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, size in (("a", read_mask(folders / "masks", "a").shape), ("b", read_mask(folders / "masks", "b").shape)):
+        (folders / "images").mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)).save(
+            folders / "images" / f"{name}.png"
+        )
+    again = ["refine", str(folders / "seeds"), str(folders / "again")]
+    assert main([*again, "--background", "0.5"]) == 0
+    assert "2 seeds in" in capsys.readouterr().out
+    assert np.array_equal(read_mask(folders / "again", "a"), read_mask(folders / "seeds", "a"))
+    assert main([*again, "--background", "otsu"]) == 1
+    assert "other settings" in capsys.readouterr().err
+    more = ["refine", str(folders / "seeds"), str(folders / "more"), "--refine", "guided"]
+    assert main(more) == 1
+    assert "--images" in capsys.readouterr().err
+    assert main([*more, "--images", str(folders / "images")]) == 0
+    weights = folders / "weights.pth"
+    torch.manual_seed(0)
+    torch.save(SmallCNN(3).state_dict(), weights)
+    spread = ["--images", str(folders / "images"), "--spread", "small_cnn", "--weights", str(weights), "--size", "64"]
+    assert main(["refine", str(folders / "seeds"), str(folders / "spread"), *spread]) == 0
+    assert "spread" in (folders / "spread" / "manifest.json").read_text()
 
 
 def test_convert(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

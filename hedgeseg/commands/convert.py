@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hedgeseg.commands.classes import class_names
+from hedgeseg.commands.options import number_or_name
 
 EPILOG = """
 examples:
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.target,
         arguments.source_format,
         arguments.target_format,
-        background=_number_or_name(arguments.background),
+        background=number_or_name(arguments.background),
         allow_pickle=arguments.allow_pickle,
         file_names=_file_names(arguments),
         classes=class_names(arguments.classes) if arguments.classes else _own_classes(arguments.source),
@@ -88,10 +89,3 @@ def _own_classes(source: Path) -> tuple[str, ...]:
     from hedgeseg.seeds.manifest import class_names_of
 
     return class_names_of(source) if source.is_dir() else ()
-
-
-def _number_or_name(given: str) -> float | str:
-    try:
-        return float(given)
-    except ValueError:
-        return given

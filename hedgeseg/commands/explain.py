@@ -113,7 +113,12 @@ def read_picture(path: Path, size: int) -> Picture:
     """A photograph as uint8 (H, W, 3), its shorter side resized to `size`."""
     from hedgeseg.data.images import read_image
 
-    image = Image.fromarray(read_image(path))
+    return resized(read_image(path), size)
+
+
+def resized(picture: Picture, size: int) -> Picture:
+    """A picture (H, W, 3) with its shorter side resized to `size`."""
+    image = Image.fromarray(picture)
     scale = size / min(image.size)
     wide, high = (max(size, round(side * scale)) for side in image.size)
     return np.asarray(image.resize((wide, high), Image.Resampling.BILINEAR, reducing_gap=None))

@@ -97,9 +97,19 @@ class LabelledFolder:
 
     def image(self, index: int) -> np.ndarray:
         """The photograph, uint8 (H, W, 3)."""
+        return self.photograph(self.ids[index])
+
+    def photograph(self, name: str) -> np.ndarray:
+        """The photograph of an id, uint8 (H, W, 3).
+
+        Raises:
+            ValueError: There is none.
+        """
+        if name not in self._files:
+            raise ValueError(f"there is no photograph of {name!r}")
         from hedgeseg.data.images import read_image
 
-        return read_image(self._files[self.ids[index]])
+        return read_image(self._files[name])
 
     def file_names(self) -> dict[str, str]:
         """File of every photograph, relative to their folder, by id."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hedgeseg.seeds.auto_level import Auto
 from hedgeseg.seeds.seed import IGNORE
 
 
@@ -110,6 +111,7 @@ RULES: dict[str, Callable[..., Background]] = {
     "band": Band,
     "otsu": Otsu,
     "percentile": Percentile,
+    "auto": Auto,
 }
 
 

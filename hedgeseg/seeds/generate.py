@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from hedgeseg.seeds.agreement import mask_agreement
 from hedgeseg.seeds.background import Background, as_background, calibrate, cut
+from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.describe import described
 from hedgeseg.seeds.fusion import Fusion, fuse, normalise
 from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
 from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
 from hedgeseg.seeds.picture import detail_of, picture_for
-from hedgeseg.seeds.refine import Refine, as_refiner, refined
+from hedgeseg.seeds.refine import Refine, as_refiner
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.smoothing import smooth
 from hedgeseg.seeds.spread import Affinity, affinity
@@ -61,15 +62,16 @@ class SeedGenerator:
     That is with ImageNet's weights. On MobileNetV2 fine-tuned on the labels of other photographs, hedging is the best
     (0.281, where Grad-CAM so refined has 0.194, on 69 photographs) and RSP fails.
 
-    A background suits a map, not a task: from 0.02 (hedging, unspread) to 0.5 (Grad-CAM, spread). A refiner erases what
-    is sparse, so lower the background before one.
+    A level suits a map, not a task: from 0.02 (hedging, unspread) to 0.5 (Grad-CAM, spread). `"auto"` follows the map:
+    the mean of a class's scores and 0.75 of their deviation. Here that is of the image alone; `SeedWriter` and
+    `hedgeseg refine` take all images of the class, which is better.
 
     Args:
         method: attribution method, a function `(model, images, targets) -> maps (N, T, h, w)`, or several to fuse.
         scales: factors of the image side to look at; their maps are merged.
         flip: also look at the mirrored image.
-        background: a number in [0, 1], or `"power"`, `"band"`, `"otsu"`, `"percentile"`, such a name with its settings
-            (`{"band": {"low": 0.3, "high": 0.5}}`), or a rule of `hedgeseg.seeds.background`.
+        background: `"auto"`, a number in [0, 1], or `"power"`, `"band"`, `"otsu"`, `"percentile"`, such a name with its
+            settings (`{"band": {"low": 0.3, "high": 0.5}}`), or a rule of `hedgeseg.seeds.background`.
         refine: None, a refiner's name (`"crf"`, `"pamr"`, `"guided"`, `"random_walker"`, `"superpixels"`), a mapping
             from names to options, a function `(image uint8 HWC, probabilities) -> probabilities`, or a sequence of
             these, applied in order.
@@ -102,7 +104,7 @@ class SeedGenerator:
         method: str | MapFunction | Sequence[str | MapFunction] = "hedge",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-        background: float | str | Mapping[str, Mapping[str, Any]] | Background = 0.15,
+        background: float | str | Mapping[str, Mapping[str, Any]] | Background = "auto",
         refine: Refine = None,
         *,
         merge: Merge = "sum",
@@ -168,20 +170,17 @@ class SeedGenerator:
         size = size or (int(image.shape[-2]), int(image.shape[-1]))
         indices = check_classes(classes)
         if len(indices) == 0:
-            blank = torch.zeros(size)
-            return Seed(torch.zeros(0, *size), indices, blank.to(torch.uint8), torch.ones(size))
+            return cut_seed(torch.zeros(0, *size), indices, self.background)
         detail = self._detail(picture, image)
         looks = self._looks(model, image, indices.tolist(), detail)
         alike = self._alike(model, image, detail)
         scores = self._scores(looks, size, alike)
-        levels = [calibrate(scores, level) for level in self.background.levels(scores)]
-        if self.refiner is not None:
-            shown = picture_for(picture, image, size, self.mean, self.std)
-            levels = [refined(self.refiner, shown, probabilities, self.refine_side) for probabilities in levels]
-            # The lower level of a band keeps more of the object; its posterior is the score of a refined seed.
-            scores = levels[0][1:].clamp(0, 1)
         estimates = self._estimates(looks, size, alike)
-        return Seed(scores, indices, cut(levels, indices), margin(levels[0]), estimates)
+
+        def shown() -> Tensor:
+            return picture_for(picture, image, size, self.mean, self.std)
+
+        return cut_seed(scores, indices, self.background, self.refiner, shown, self.refine_side, estimates)
 
     def config(self) -> dict[str, Any]:
         """Everything that decides the seed beside the model and the image, as JSON holds it."""
@@ -294,9 +293,3 @@ def one_image(image: Tensor) -> Tensor:
     if not image.is_floating_point():
         raise ValueError(f"image must be float and normalised as the model takes it, got {image.dtype}")
     return image
-
-
-def margin(probabilities: Tensor) -> Tensor:
-    """Confidence (H, W) in [0, 1]: how far the largest of the probabilities (L, H, W) is above the second."""
-    first, second = probabilities.topk(2, dim=0).values
-    return (first - second).clamp(0, 1)

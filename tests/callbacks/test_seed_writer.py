@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.callbacks import SeedWriter
 from hedgeseg.seeds import SeedGenerator, read_seed
+from hedgeseg.seeds.auto_level import Auto, PooledMoments
+from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.manifest import FolderMismatchError
 from hedgeseg.visual import voc_palette
 
@@ -193,3 +195,40 @@ def test_arguments(tmp_path):
         SeedWriter(str(tmp_path), classes="labels")
     with pytest.raises(ValueError, match="on_error"):
         SeedWriter(str(tmp_path), on_error="ignore")
+
+
+def test_auto_cuts_at_the_levels_of_all_images(make_trainer, tmp_path, module):
+    generator = SeedGenerator(method="grad_cam", background="auto", refine="guided")
+    writer = predict(make_trainer, SeedWriter(str(tmp_path / "seeds"), generator, on_error="raise"), module=module)
+    levels = json.loads((tmp_path / "seeds" / "levels.json").read_text())
+    pooled = PooledMoments()
+    seeds = [read_seed(tmp_path / "seeds", f"scene_{index}") for index in range(4)]
+    for seed in seeds:
+        pooled.add(seed.scores, seed.classes.tolist())
+    assert {int(c): level for c, level in levels.items()} == {int(c): Auto().level(pooled[int(c)]) for c in levels}
+    for index, seed in enumerate(seeds):
+        rule = Auto().over(pooled, seed.classes.tolist())
+        picture = torch.from_numpy(Sized().image(index))
+        wanted = cut_seed(seed.scores, seed.classes, rule, generator.refiner, lambda picture=picture: picture)
+        assert torch.equal(seed.mask, wanted.mask)
+    assert writer.counts["written"] == 4
+
+
+def test_auto_after_a_stop_is_what_it_is_without_one(make_trainer, tmp_path, module):
+    for folder, parts in (("whole", [4]), ("stopped", [2, 4])):
+        for count in parts:
+            data = DataLoader(Sized(count), batch_size=2)
+            predict(make_trainer, SeedWriter(str(tmp_path / folder), on_error="raise"), data, module)
+    for index in range(4):
+        for suffix in ("png", "npz"):
+            whole, stopped = (tmp_path / f / f"scene_{index}.{suffix}" for f in ("whole", "stopped"))
+            assert whole.read_bytes() == stopped.read_bytes()
+    assert (tmp_path / "whole" / "levels.json").read_text() == (tmp_path / "stopped" / "levels.json").read_text()
+
+
+def test_auto_is_not_cut_again_where_nothing_is_new(make_trainer, tmp_path, module):
+    times = []
+    for _ in range(2):
+        predict(make_trainer, SeedWriter(str(tmp_path / "seeds"), on_error="raise"), module=module)
+        times.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "seeds").glob("*.png")})
+    assert times[0] == times[1]

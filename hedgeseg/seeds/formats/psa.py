@@ -41,7 +41,7 @@ def write_psa_crf(folder: str | os.PathLike[str], identifier: str, seed: HasScor
     Args:
         folder: made if it does not exist.
         identifier: image id.
-        seed: its scores are posteriors if it was refined by a CRF; background is then what they leave of one.
+        seed: of scores that are posteriors, background is what they leave of one.
         alpha: for scores that are no posteriors, background is `(1 - max score)^alpha` (PSA).
     """
     scores, classes = arrays(seed)

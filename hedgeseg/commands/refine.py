@@ -1,0 +1,101 @@
+"""`hedgeseg refine`: the masks of a folder cut again from their scores."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hedgeseg.commands.options import number_or_name
+
+if TYPE_CHECKING:
+    from hedgeseg.seeds.redo import Alike
+
+EPILOG = """
+examples:
+  hedgeseg refine seeds again --images DIR/images --background auto --refine pamr --refine-side 384
+  hedgeseg refine theirs masks --from irn --allow-pickle --images DIR/JPEGImages --refine crf
+  hedgeseg refine theirs masks --from clip_es --allow-pickle --images DIR/JPEGImages --spread resnet50
+
+--spread averages the scores over what a network sees alike, which needs the network but no attribution. DEFAULT fetches
+torchvision's weights once and needs a network connection; a file needs none.
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the subcommand."""
+    from hedgeseg.seeds.background import RULES
+    from hedgeseg.seeds.convert import FORMATS
+    from hedgeseg.seeds.refine import REFINERS
+
+    formats = [name for name in FORMATS if name != "png"]
+    parser = commands.add_parser(
+        "refine",
+        help="cut the masks of a folder again from their scores",
+        description="Levels, spreading and refiners over scores that are on disk, without another attribution.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("seeds", type=Path, help="folder of seeds or scores")
+    parser.add_argument("out", type=Path, help="folder to write the new seeds to")
+    parser.add_argument("--images", type=Path, help="folder of the photographs, which refiners and --spread look at")
+    parser.add_argument(
+        "--from", dest="source_format", default="npz", choices=formats, metavar="FORMAT",
+        help=f"what there is: {', '.join(formats)} (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--background", default="auto",
+        help=f"a level in [0, 1], or {', '.join(sorted(RULES))} (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--refine", nargs="+", default=[], choices=sorted(REFINERS), help="refiners, in their order")
+    parser.add_argument(
+        "--refine-side", type=int, default=1024, help="longest side a refiner works at (default: %(default)s)"
+    )
+    parser.add_argument("--spread", metavar="ARCH", help="spread the scores over what this network sees alike")
+    parser.add_argument("--weights", default="DEFAULT", help="of that network: a file, or torchvision's name")
+    parser.add_argument("--size", type=int, default=289, help="shorter side that it looks at (default: %(default)s)")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="open pickles, which can run code: only if you trust the files"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Cut the masks again, say how many, and name what failed; 1 if something did."""
+    from hedgeseg.commands.labelled_folder import LabelledFolder
+    from hedgeseg.seeds.convert import FORMATS
+    from hedgeseg.seeds.formats import identifiers
+    from hedgeseg.seeds.redo import redo
+
+    named = identifiers(arguments.seeds, FORMATS[arguments.source_format].suffix)
+    folder = None if arguments.images is None else LabelledFolder((), images=arguments.images, named=named)
+    report = redo(
+        arguments.seeds,
+        arguments.out,
+        arguments.source_format,
+        background=number_or_name(arguments.background),
+        refine=arguments.refine or None,
+        refine_side=arguments.refine_side,
+        picture=None if folder is None else folder.photograph,
+        alike=_alike(arguments, folder),
+        settings={"spread": [arguments.spread, arguments.weights, arguments.size]} if arguments.spread else {},
+        allow_pickle=arguments.allow_pickle,
+    )
+    print(f"{report.done} seeds in {arguments.out}, {len(report.failed)} failed")
+    for name, reason in report.failed.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    return 1 if report.failed else 0
+
+
+def _alike(arguments: argparse.Namespace, folder: Any) -> Alike | None:
+    """What the network sees alike in a photograph."""
+    if arguments.spread is None:
+        return None
+    if folder is None:
+        raise ValueError("--spread looks at the photographs: say where they are with --images")
+    from hedgeseg.commands.explain import load_network, normalised, resized
+    from hedgeseg.seeds.spread import affinity
+
+    network = load_network(arguments.spread, arguments.weights)[0].eval()
+    return lambda name: affinity(network, normalised(resized(folder.photograph(name), arguments.size))[0])
