@@ -27,7 +27,7 @@ from hedgeseg.callbacks.resuming import leave_out_done
 from hedgeseg.callbacks.seed_settings import data_settings, network_settings
 from hedgeseg.seeds import SeedGenerator, write_seed
 from hedgeseg.seeds.auto_level import Auto
-from hedgeseg.seeds.formats import has_seed
+from hedgeseg.seeds.formats import has_seed, write_mask
 from hedgeseg.seeds.formats.native import Precision, Scores
 from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
 from hedgeseg.seeds.relevel import cut_again, forget_levels, is_cut_at, note_levels, pooled_levels
@@ -200,6 +200,12 @@ class SeedWriter(BasePredictionWriter):
     def _save(self, identifier: str, seed: Seed) -> None:
         write_seed(self.folder, identifier, seed, precision=self.precision, scores=self.scores)
 
+    def _save_again(self, identifier: str, seed: Seed) -> None:
+        if self.scores == "full":
+            self._save(identifier, seed)
+        else:  # scores that were made smaller once stay as they are
+            write_mask(self.folder, identifier, seed.mask)
+
     def _cut_at_levels_of_all(self, trainer: Trainer, rule: Auto) -> None:
         """The second pass of `background: auto`, shared by the processes; see `hedgeseg.seeds.relevel`."""
         trainer.strategy.barrier("seeds of the first pass")
@@ -210,7 +216,9 @@ class SeedWriter(BasePredictionWriter):
             return
         part = (trainer.global_rank, trainer.world_size)
         refiner, side = self._generator.refiner, self._generator.refine_side
-        left = cut_again(self.folder, levels, self._save, refiner, photographs(trainer, self._indices), side, part)
+        left = cut_again(
+            self.folder, levels, self._save_again, refiner, photographs(trainer, self._indices), side, part
+        )
         trainer.strategy.barrier("seeds of the second pass")
         if left:
             rank_zero_warn(

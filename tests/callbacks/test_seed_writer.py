@@ -232,3 +232,14 @@ def test_auto_is_not_cut_again_where_nothing_is_new(make_trainer, tmp_path, modu
         predict(make_trainer, SeedWriter(str(tmp_path / "seeds"), on_error="raise"), module=module)
         times.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "seeds").glob("*.png")})
     assert times[0] == times[1]
+
+
+def test_auto_with_scores_made_smaller_keeps_them_as_they_are(make_trainer, tmp_path, module):
+    folder, kept = tmp_path / "seeds", []
+    for _ in range(2):
+        predict(make_trainer, SeedWriter(str(folder), scores="quarter", on_error="raise"), module=module)
+        kept.append({path.name: path.read_bytes() for path in folder.glob("scene_*")})
+        (folder / "levels.json").unlink()
+    assert kept[0] == kept[1]
+    with pytest.raises(ValueError, match="quarter"):
+        SeedWriter(str(folder), scores="none")
