@@ -16,8 +16,7 @@ def photograph(trainer: Trainer, loader: int, example: Example) -> Any:
     """The original photograph of an example, uint8 (H, W, 3), where its loader's data set can give it; else None."""
     found = list(surroundings.datasets(trainer))
     dataset: Any = found[loader] if loader < len(found) else None
-    while not hasattr(dataset, "image") and hasattr(dataset, "dataset"):  # torch's Subset: the index is that inside
-        dataset = dataset.dataset
+    dataset = _with_pictures(dataset)
     if example.index is None or example.size is None or not hasattr(dataset, "image"):
         return None
     names = getattr(dataset, "ids", None)
@@ -36,10 +35,8 @@ def photographs(trainer: Trainer, indices: Mapping[str, int]) -> Callable[[str, 
         trainer: predicts.
         indices: positions of images whose ids the data sets do not tell (`ids`), as the batches gave them.
     """
-    datamodule = getattr(trainer, "datamodule", None)
-    sources = [
-        s for s in (getattr(datamodule, "predict_dataset", None), *surroundings.datasets(trainer)) if s is not None
-    ]
+    whole = getattr(getattr(trainer, "datamodule", None), "predict_dataset", None)
+    sources = [_with_pictures(dataset) for dataset in (whole, *surroundings.datasets(trainer))]
     sources = [source for source in sources if hasattr(source, "image")]
     places: dict[str, list[tuple[Any, int]]] = {}
     for source in sources:
@@ -56,3 +53,10 @@ def photographs(trainer: Trainer, indices: Mapping[str, int]) -> Callable[[str, 
         return None
 
     return photograph
+
+
+def _with_pictures(dataset: Any) -> Any:
+    """The data set inside torch's `Subset`, whose samples tell their index in it."""
+    while not hasattr(dataset, "image") and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    return dataset

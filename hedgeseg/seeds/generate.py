@@ -20,7 +20,7 @@ from hedgeseg.seeds.agreement import mask_agreement
 from hedgeseg.seeds.background import Background, as_background, calibrate, cut
 from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.describe import described
-from hedgeseg.seeds.fusion import Fusion, fuse, normalise
+from hedgeseg.seeds.fusion import FUSIONS, Fusion, fuse, normalise
 from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
 from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
 from hedgeseg.seeds.picture import detail_of, picture_for
@@ -76,7 +76,8 @@ class SeedGenerator:
             from names to options, a function `(image uint8 HWC, probabilities) -> probabilities`, or a sequence of
             these, applied in order.
         merge: how views are merged: `"sum"`, `"max"` or `"mean"`.
-        fuse: how several methods are fused: `"product"`, `"max"` or `"mean"`.
+        fuse: how several methods are fused: `"product"`, `"max"`, `"mean"`, or `"extent"`: of two methods the first
+            says whose an object is and the second how far it goes, each spread on its own if at all.
         smoothing: sigma of the Gaussian as a fraction of the long side of the image; 0 turns it off.
         spread: give every place the mean score of the places whose features the network sees alike.
         refine_side: longest side in pixels at which a refiner works; of larger seeds it sees a smaller copy.
@@ -125,9 +126,14 @@ class SeedGenerator:
             raise ValueError(f"refine_side is a number of pixels such as 1024, got {refine_side}")
         if merge not in ("sum", "max", "mean"):
             raise ValueError(f"maps can be merged by sum, max or mean, not {merge!r}")
-        if fuse not in ("product", "max", "mean"):
-            raise ValueError(f"maps can be fused by product, max or mean, not {fuse!r}")
+        if fuse not in FUSIONS:
+            raise ValueError(f"maps can be fused by {', '.join(FUSIONS)}, not {fuse!r}")
         sources = as_sources(method, method_options)
+        if fuse == "extent" and len(sources) != 2:
+            raise ValueError(
+                f"fuse='extent' takes two methods, one that tells classes apart and one that covers objects, such as "
+                f"method=['hedge', 'full_grad'], got {len(sources)}"
+            )
         self.sources = sources if tile is None else tuple(tiled(source, tile) for source in sources)
         self.scales = tuple(float(scale) for scale in scales)
         self.flip = flip
@@ -255,9 +261,12 @@ class SeedGenerator:
 
     def _scores(self, looks: Looks, size: tuple[int, int], alike: Affinity | None) -> Tensor:
         grid = size if alike is None else alike.size
-        merged = (merge([resize(look, grid) for look in found], self.merge) for found in looks)
-        scores = fuse([normalise(maps) for maps in merged], self.fuse)
-        return scores if alike is None else normalise(resize(alike.spread(scores), size))
+        maps = [normalise(merge([resize(look, grid) for look in found], self.merge)) for found in looks]
+        if alike is None:
+            return fuse(maps, self.fuse)
+        if self.fuse == "extent":
+            return normalise(resize(fuse([alike.spread(one) for one in maps], self.fuse), size))
+        return normalise(resize(alike.spread(fuse(maps, self.fuse)), size))
 
     def _estimates(self, looks: Looks, size: tuple[int, int], alike: Affinity | None) -> dict[str, float]:
         """Do mirrored copies and scales, each on its own, lead to the same mask? On a small copy: it is an estimate."""

@@ -194,7 +194,7 @@ def test_every_image_is_refined_on_its_own_photograph(make_trainer, tmp_path, cl
 
     writer = SeedWriter(str(tmp_path / "s"), {"refine": refine}, on_error="raise")
     make_trainer(callbacks=[writer]).predict(classifier, loaders, return_predictions=False)
-    assert shown == [60, 60, 180, 180]
+    assert shown == [60, 60, 180, 180] * 2  # both passes of `background: auto`
 
 
 def test_one_id_in_two_loaders_does_not_overwrite(make_trainer, tmp_path, classifier):
