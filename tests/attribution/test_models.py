@@ -1,5 +1,7 @@
 """Models as people write them: compiled, checkpointed, wrapped, writing in place, reusing modules."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -271,3 +273,74 @@ def test_a_scale_and_shift_in_one_operation():
     fused, plain, images = Shifted(True), Shifted(False), torch.randn(2, 3, 9, 9)
     plain.load_state_dict(fused.state_dict())
     torch.testing.assert_close(attribute(fused, images, [0, 1]).maps, attribute(plain, images, [0, 1]).maps)
+
+
+class Crossed(nn.Module):
+    """A sum of row and column features, of as many entries each, which are broadcast against each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.rows, self.columns = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.fc = nn.Linear(4, 3)
+        nn.init.constant_(self.rows.bias, 1.0)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        y = self.rows(x).mean(3, keepdim=True) + self.columns(x).mean(2, keepdim=True)
+        return self.fc(y.relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "method", ["hedge", "lrp_epsilon", "rsp", "rap", "agf", "deep_taylor", "grad_cam", "full_grad"]
+)
+@pytest.mark.parametrize("options", [{}, {"residual": "influence"}, {"variant": "official"}])
+def test_a_sum_across_dimensions(method, options):
+    if options and method != "hedge":
+        return
+    torch.manual_seed(0)
+    net, images = Crossed().double(), torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    maps = attribute(net, images, [0, 1], method=method, **options).maps
+    assert maps.shape == (2, 1, 9, 9)
+    assert maps.abs().flatten(1).sum(1).gt(0).all()
+    alone = attribute(net, images[1:], [1], method=method, **options).maps
+    torch.testing.assert_close(maps[1:], alone)
+
+
+@pytest.mark.parametrize("method", ["hedge", "lrp_epsilon", "grad_cam"])
+def test_a_write_of_no_entries(images, method):
+    class Empty(Writing):
+        def forward(self, x):
+            x = self.first(x)
+            x[:, :0] = 0
+            x[:, :, 5:5] *= 2
+            return self.fc(torch.relu(self.second(x)).mean((2, 3)))
+
+    class Without(Writing):
+        def forward(self, x):
+            return self.fc(torch.relu(self.second(self.first(x))).mean((2, 3)))
+
+    torch.manual_seed(0)
+    empty, without = Empty(True), Without(True)
+    without.load_state_dict(empty.state_dict())
+    same(attribute(empty, images, [0, 1], method=method), attribute(without, images, [0, 1], method=method))
+
+
+def test_two_threads_explain_one_model(net, images):
+    expected = [attribute(net, images, [0, i], gamma=1.5).maps for i in range(4)]
+    net.train()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: attribute(net, images, [0, i % 4], gamma=1.5).maps, range(24)))
+    for i, maps in enumerate(found):
+        torch.testing.assert_close(maps, expected[i % 4])
+    assert all(module.training for module in net.modules())
+
+
+def test_a_model_that_serves_another_thread_meanwhile(net, images):
+    expected = attribute(net, images, [0, 1]).maps
+    with torch.no_grad(), ThreadPoolExecutor(1) as pool:
+        logits = net(images)
+        served = pool.submit(lambda: [net(images) for _ in range(300)])
+        found = [attribute(net, images, [0, 1]).maps for _ in range(10)]
+        assert all(torch.equal(y, logits) for y in served.result())
+    for maps in found:
+        torch.testing.assert_close(maps, expected)

@@ -17,6 +17,7 @@ def test_hedging_equals_the_twin_of_the_whole_sweep(drawn, gamma, residual):
     network, images = drawn
     for kind in {step.kind for step in network.plan.steps}:
         event(kind)
+    event(f"copies: {network.copies}")
     result = attribute(network, images, [[0, 2], [1, 2]], gamma=gamma, residual=residual)
     for n in range(2):
         twin = Twin(network, images[n].numpy())
