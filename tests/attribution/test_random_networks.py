@@ -23,7 +23,11 @@ def test_hedging_equals_the_twin_of_the_whole_sweep(drawn, gamma, residual):
         twin = Twin(network, images[n].numpy())
         np.testing.assert_allclose(result.logits[n].numpy(), twin.logits(), rtol=1e-9, atol=1e-9)
         for t in range(2):
-            expected = twin.hedge(int(result.targets[n, t]), gamma, residual)
-            np.testing.assert_allclose(
-                result.maps[n, t].numpy(), expected, rtol=1e-6, atol=1e-9 * max(1.0, np.abs(expected).max())
-            )
+            target = int(result.targets[n, t])
+            expected, got = twin.hedge(target, gamma, residual), result.maps[n, t].numpy()
+            tolerance = 1e-9 * max(1.0, np.abs(expected).max())
+            if not np.allclose(got, expected, rtol=1e-6, atol=tolerance):
+                # Where all that is left is what rounding left of sums that cancel, the twin does not agree with itself.
+                nearby = Twin(network, images[n].numpy() * (1 + 1e-14)).hedge(target, gamma, residual)
+                assert not np.allclose(nearby, expected, rtol=1e-3, atol=tolerance)
+                event("decided by rounding")
