@@ -7,12 +7,11 @@ telling edges. A sweep passes every stage anyway, so a map of coarse stages cost
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hedgeseg.attribution.errors import LayerError
 from hedgeseg.attribution.tape import Op, Value
@@ -20,14 +19,13 @@ from hedgeseg.attribution.tape import Op, Value
 aten = torch.ops.aten
 
 Wanted = Sequence[int] | Literal["coarse"]
+ToImages = Callable[[Value, Tensor], Tensor]
 
 PIXELS = 1
 """The stride that stands for the pixels themselves."""
 
 COARSE = 2
 """How many of a network's coarsest stages "coarse" takes."""
-
-_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class Stages:
@@ -39,17 +37,19 @@ class Stages:
 
     Args:
         images: shape of the images, (N, C, *space).
+        to_images: brings the map (T, N, *space) of a value to the grid of the images, as `Projection.to_images` does:
+            a stage may see the image mirrored or cut out.
         wanted: the strides of the stages, powers of two, 1 the pixels; "coarse" is the two coarsest.
 
     Raises:
         ValueError: no stage, or a stride that is no power of two.
     """
 
-    def __init__(self, images: torch.Size, wanted: Wanted) -> None:
+    def __init__(self, images: torch.Size, to_images: ToImages, wanted: Wanted) -> None:
         check_stages(wanted)
-        self.images = images
+        self.images, self._to_images = images, to_images
         self._strides = None if wanted == "coarse" else tuple(int(stride) for stride in wanted)
-        self._maps: dict[int, Tensor] = {}
+        self._maps: dict[int, tuple[Value | None, Tensor]] = {}
 
     def passed(self, op: Op, outputs: Sequence[Tensor | None], alone: bool) -> bool:
         """Look at what arrived at an operation's outputs.
@@ -82,21 +82,21 @@ class Stages:
         """
         strides = tuple(self._maps) if self._strides is None else self._strides
         if pixels is not None and (PIXELS in strides or not strides):
-            strides, self._maps[PIXELS] = strides or (PIXELS,), pixels.sum(2)
+            strides, self._maps[PIXELS] = strides or (PIXELS,), (None, pixels.sum(2))
         missing = sorted(set(strides) - self._maps.keys())
         if missing:
             raise LayerError(
                 f"stages={list(strides)}: all relevance passes through a single map at strides "
                 f"{sorted({PIXELS, *self._maps})}, but not at {missing}"
             )
-        return torch.stack([self._shown(self._maps[stride]) for stride in strides]).mean(0)
+        return torch.stack([self._shown(*self._maps[stride]) for stride in strides]).mean(0)
 
     def _take(self, value: Value, relevance: Tensor) -> None:
         for channel, space in ((1, value.shape[2:]), (len(value.shape) - 1, value.shape[1:-1])):
             stride = self._stride(value.shape[0], space)
             if stride is not None:
                 if stride != PIXELS:
-                    self._maps.setdefault(stride, relevance.sum(channel + 1))
+                    self._maps.setdefault(stride, (value, relevance.sum(channel + 1)))
                 return
 
     def _stride(self, batch: int, space: torch.Size) -> int | None:
@@ -106,13 +106,10 @@ class Stages:
         exponents = {round(math.log2(side / small)) for side, small in zip(self.images[2:], space, strict=True)}
         return 2 ** exponents.pop() if len(exponents) == 1 and min(exponents) >= 0 else None
 
-    def _shown(self, maps: Tensor) -> Tensor:
+    def _shown(self, value: Value | None, maps: Tensor) -> Tensor:
         peak = maps.flatten(2).abs().amax(-1).clamp(min=torch.finfo(maps.dtype).tiny)
         scaled = maps / peak.view(*peak.shape, *(1,) * (maps.ndim - 2))
-        size = tuple(self.images[2:])
-        if tuple(scaled.shape[2:]) == size:
-            return scaled
-        return F.interpolate(scaled, size=size, mode=_MODES[len(size)], align_corners=False)
+        return scaled if value is None else self._to_images(value, scaled)
 
 
 def check_stages(wanted: Wanted) -> None:

@@ -48,6 +48,11 @@ def test_a_mirrored_image_has_a_mirrored_map(method, images):
     torch.testing.assert_close(maps(Through(mirrored), images, method), expected)
 
 
+def test_stages_of_a_mirrored_image(images):
+    expected = maps(Through(plain), images.flip(3), "hedge", stages=[2]).flip(3)
+    torch.testing.assert_close(maps(Through(mirrored), images, "hedge", stages=[2]), expected)
+
+
 @pytest.mark.parametrize("method", CAMS)
 def test_a_turned_and_shifted_image(method, images):
     turned = maps(Through(lambda x: x.rot90(1, (2, 3))), images, method)

@@ -24,6 +24,7 @@ from hedgeseg.attribution.feature_map import FeatureMap
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.precision import NO_BF16, has_bf16
+from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge
@@ -102,7 +103,7 @@ def explain(
     for i, part in enumerate(slices):
         start = {value: r[part] for value, r in initial.items()}
         last = i == len(slices) - 1
-        seen = Stages(tape.images.shape, stages) if stages is not None else None
+        seen = Stages(tape.images.shape, Projection(tape, "hedge").to_images, stages) if stages is not None else None
         ends = sweep(tape, start, book, scale=scale, free=last, report=problem.report, stages=seen)
         if seen is not None:
             maps.append(seen.maps(ends.get(tape.images)))
