@@ -15,9 +15,6 @@ from torch import nn
 class Twin:
     """Hedging of one sample of a `Network`, from the plan alone.
 
-    A value has a row for every copy of the image. A layer is the same for all rows, so that it is one matrix with a
-    block for each; sums of the formulas go over all of them.
-
     Args:
         network: The network.
         image: (C, H, W).
@@ -25,34 +22,27 @@ class Twin:
 
     def __init__(self, network: Network, image: np.ndarray) -> None:
         self.plan, self.network = network.plan, network
-        self.flips = [tuple(d - 1 for d in dims) for dims in network.copies.flips]
-        self.values = [np.stack([np.flip(image, dims).ravel() for dims in self.flips])]
+        self.values = [image.ravel()]
         for step in self.plan.steps[1:]:
             self.values.append(self._forward(step))
 
     def logits(self) -> np.ndarray:
         """(K,)."""
         weight, bias = (p.detach().numpy() for p in self.network.classifier.parameters())
-        channels = self.plan.shapes[-1][0]
-        return weight @ self.values[-1].reshape(len(self.flips), channels, -1).mean((0, 2)) + bias
+        return weight @ self.values[-1].reshape(self.plan.shapes[-1]).mean((1, 2)) + bias
 
     def hedge(self, target: int, gamma: float, residual: str) -> np.ndarray:
         """The map (H, W) of the paper's variant, its absolute mass before the sum over channels 2."""
         channels, height, width = self.plan.shapes[-1]
-        gradient = self.network.classifier.weight[target].detach().numpy() / (height * width * len(self.flips))
-        last = self.values[-1]
-        weighted = (last.reshape(len(last), channels, -1) * gradient[:, None]).reshape(last.shape)
-        relevance = [np.zeros(v.shape) for v in self.values]
-        relevance[-1] = weighted / abs(weighted.sum()) if weighted.sum() else np.zeros(weighted.shape)
+        gradient = self.network.classifier.weight[target].detach().numpy() / (height * width)
+        weighted = (self.values[-1].reshape(channels, -1) * gradient[:, None]).ravel()
+        relevance = [np.zeros(len(v)) for v in self.values]
+        relevance[-1] = weighted / abs(weighted.sum()) if weighted.sum() else np.zeros(len(weighted))
         for i in range(len(self.plan.steps) - 1, 0, -1):
             self._backward(i, relevance, gamma, residual)
-        shape = self.plan.shapes[0]
-        r = sum(np.flip(row.reshape(shape), dims) for row, dims in zip(relevance[0], self.flips, strict=True))
+        r = relevance[0]
         mass = np.abs(r).sum()
-        return (2 * r / mass if mass else r).sum(0)
-
-    def _blocks(self, matrix: np.ndarray) -> np.ndarray:
-        return np.kron(np.eye(len(self.flips)), matrix)
+        return (2 * r / mass if mass else r).reshape(self.plan.shapes[0]).sum(0)
 
     def _forward(self, step: Step) -> np.ndarray:
         x = self.values[step.sources[0]]
@@ -60,19 +50,19 @@ class Twin:
         if step.kind in ("add", "add_"):
             return x + self.values[step.sources[1]]
         if step.kind == "cat":
-            return np.concatenate([self.values[s] for s in step.sources], 1)
+            return np.concatenate([self.values[s] for s in step.sources])
         if step.kind == "gate":
             gate = 1 / (1 + np.exp(-self.values[step.sources[1]]))
-            return (x.reshape(len(x), shape[0], -1) * gate[:, :, None]).reshape(x.shape)
+            return (x.reshape(shape[0], -1) * gate[:, None]).ravel()
         if step.kind == "conv":
             matrix, bias = conv_matrix(step.layer, shape)
-            return x @ matrix.T + bias
+            return matrix @ x + bias
         if step.kind == "average":
-            return x @ average_matrix(step.layer, shape).T
+            return average_matrix(step.layer, shape) @ x
         if step.kind == "max":
-            return np.stack([row[winners(step.layer, row.reshape(shape))] for row in x])
+            return x[winners(step.layer, x.reshape(shape))]
         with torch.no_grad():
-            return step.layer(torch.from_numpy(x.reshape(len(x), *shape).copy())).numpy().reshape(x.shape)
+            return step.layer(torch.from_numpy(x.reshape(1, *shape).copy())).numpy().ravel()
 
     def _backward(self, node: int, relevance: list[np.ndarray], gamma: float, residual: str) -> None:
         step, r = self.plan.steps[node], relevance[node]
@@ -89,23 +79,19 @@ class Twin:
         elif step.kind == "cat":
             start = 0
             for source in step.sources:
-                size = relevance[source].shape[1]
-                relevance[source] += r[:, start : start + size]
-                start += size
+                relevance[source] += r[start : start + len(relevance[source])]
+                start += len(relevance[source])
         elif step.kind == "conv":
             matrix, _ = conv_matrix(step.layer, shape)
             if self.plan.pixels[first]:
-                inside = z_beta(self._blocks(matrix), x.ravel(), r.ravel())
+                relevance[first] += z_beta(matrix, x, r)
             else:
-                pointwise = step.layer.kernel_size == (1, 1)
-                inside = hedge(self._blocks(np.abs(matrix)), x.ravel(), r.ravel(), gamma, pointwise)
-            relevance[first] += inside.reshape(x.shape)
+                relevance[first] += hedge(np.abs(matrix), x, r, gamma, step.layer.kernel_size == (1, 1))
         elif step.kind == "average":
             matrix, positive = average_matrix(step.layer, shape), np.maximum(x, 0) + 1e-9
-            relevance[first] += positive * (divide(r, positive @ matrix.T) @ matrix)
+            relevance[first] += positive * (matrix.T @ divide(r, matrix @ positive))
         elif step.kind == "max":
-            for row, values, passed in zip(relevance[first], x, r, strict=True):
-                np.add.at(row, winners(step.layer, values.reshape(shape)), passed)
+            np.add.at(relevance[first], winners(step.layer, x.reshape(shape)), r)
         else:  # activations, batch norms, and the signal of a gate
             relevance[first] += r
 
@@ -134,11 +120,10 @@ def hedge(matrix: np.ndarray, x: np.ndarray, r: np.ndarray, gamma: float, pointw
 
 def z_beta(matrix: np.ndarray, x: np.ndarray, r: np.ndarray) -> np.ndarray:
     """The rule of the layer that reads the image."""
-    # Written as sums of one sign: where the image is at its extreme, a denominator is 0, not what rounding left of it.
-    above, below = x - x.min(), x - x.max()
+    low, high = np.full_like(x, x.min()), np.full_like(x, x.max())
     plus, minus = np.maximum(matrix, 0), np.minimum(matrix, 0)
-    s = divide(r, plus @ above + minus @ below)
-    return above * (plus.T @ s) + below * (minus.T @ s)
+    s = divide(r, matrix @ x - plus @ low - minus @ high)
+    return x * (matrix.T @ s) - low * (plus.T @ s) - high * (minus.T @ s)
 
 
 def conv_matrix(layer: nn.Conv2d, shape: Shape) -> tuple[np.ndarray, np.ndarray]:

@@ -208,6 +208,8 @@ def find_last_maps(recording: Recording) -> dict[str, Value]:
     tail, maps = _vector_tail(recording.logits_value)
     collapses = [op for op in tail if _pools(op) and op.inputs[0] in maps]
     flattens = [op for op in tail if _pools(op) and len(op.output.shape) == 2 and _feeds_weights(op, tail)]
+    # Rather from a map, though of one position, than from the vectors of its copies.
+    flattens = [op for op in flattens if len(op.inputs[0].shape) == len(recording.tape.images.shape)] or flattens
     reads_whole = [op for op in tail if op.inputs[0] in maps]
     found: dict[Value, str] = {}
     for step in collapses or flattens[-1:] or reads_whole[-1:]:
