@@ -130,6 +130,9 @@ def score_seed_folders(trainer: Trainer, datamodule: Any) -> dict[str, dict[str,
         write_scores(folder / "scores.json", scores[folder.name])
     if scores:
         print(score_table(scores))
+    for name, found in scores.items():
+        if found["without_mask"]:
+            print(f"{name}: {found['without_mask']} of {len(dataset.ids)} images have no true mask and are not scored")
     return scores
 
 

@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(score_table(scores))
     print_assumed(truth)
     for name, found in scores.items():
+        if found["without_mask"]:
+            print(f"{name}: {found['without_mask']} of {len(truth.ids)} images have no true mask and are not scored")
         if found["without_seed"]:
             print(f"{name}: {found['without_seed']} of {len(truth.ids)} images have a mask but no seed")
         if arguments.per_class:
