@@ -12,6 +12,7 @@ from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.structural import ACTIVATIONS, COPIES, NORMALISATIONS, SUMS
 from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.tape import Tape, Value
+from hedgeseg.attribution.tokens import TokenGrid, find_grid
 
 aten = torch.ops.aten
 
@@ -66,21 +67,35 @@ class FeatureMaps:
         return {layer.value: layer.placed(r) for layer, r in zip(self.maps, relevances, strict=True)}
 
 
+def grid_of(tape: Tape, value: Value) -> TokenGrid | None:
+    """Where the positions of a layer of tokens are; None for a map that has a dimension for each side."""
+    if len(value.shape) >= len(tape.images.shape):
+        return None
+    return find_grid(value, len(tape.images.shape) - 2, value.known_samples.dim)
+
+
 def channels_first(tape: Tape, value: Value, tensor: Tensor) -> Tensor:
     """Numbers of a map's shape, with dimensions before it or without, as (..., M, C, *space)."""
+    grid = grid_of(tape, value)
+    if grid is not None:
+        return grid.to_map(tensor)
     before = tensor.ndim - len(value.shape)
     return tensor.permute(*range(before), *(before + d for d in _order(tape, value)))
 
 
 def as_network(tape: Tape, value: Value, tensor: Tensor) -> Tensor:
     """The opposite: (T, M, C, *space) laid out as the network has the map."""
+    grid = grid_of(tape, value)
+    if grid is not None:
+        return grid.placed(tensor)
     order = _order(tape, value)
     return tensor.permute(0, *(1 + order.index(d) for d in range(len(order))))
 
 
 def spread_over_channels(tape: Tape, value: Value, maps: Tensor) -> Tensor:
     """Maps (T, M, *space) as relevance of a value, every channel with the same part of it."""
-    channels = value.shape[_order(tape, value)[1]]
+    grid = grid_of(tape, value)
+    channels = value.shape[_order(tape, value)[1] if grid is None else grid.channels]
     spread = maps[:, :, None].expand(*maps.shape[:2], channels, *maps.shape[2:]) / channels
     return as_network(tape, value, spread)
 

@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from hedgeseg.attribution.attention import ADVICE, is_attention
+from hedgeseg.attribution.attention import mixes_images
 from hedgeseg.attribution.errors import LayerError
+from hedgeseg.attribution.feature_map import grid_of
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.linear import is_weighted
-from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, MAXIMA, PRODUCTS, VIEWS, signal_of
+from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, MAXIMA, MOVES, PRODUCTS, VIEWS, signal_of
 from hedgeseg.attribution.tape import Op, Tape, Value
+from hedgeseg.attribution.tokens import last_tokens, pooling_attention
 from hedgeseg.attribution.tracing import leading_to
 
 LayerLike = str | nn.Module | Sequence[str | nn.Module] | None
@@ -145,6 +147,7 @@ def find_value(recording: Recording, path: str) -> Value:
         raise LayerError(
             f"layer={path!r} returns shape {tuple(value.shape)}, which has no positions; choose one before the pooling"
         )
+    _check_positions(tape, path, value)
     return value
 
 
@@ -211,19 +214,12 @@ def find_last_maps(recording: Recording) -> dict[str, Value]:
     # Rather from a map, though of one position, than from the vectors of its copies.
     flattens = [op for op in flattens if len(op.inputs[0].shape) == len(recording.tape.images.shape)] or flattens
     reads_whole = [op for op in tail if op.inputs[0] in maps]
+    attends = [op for op in tail if mixes_images(op) and any(v in maps for v in op.inputs)]
     found: dict[Value, str] = {}
-    for step in collapses or flattens[-1:] or reads_whole[-1:]:
-        value = step.inputs[0]
-        while value.producer is not None and _hands_on_a_map(value, step, len(recording.tape.images.shape)):
-            value = value.producer.inputs[0]
-        name = name_of(recording.tape, value)
-        if len(value.shape) < min(4, len(recording.tape.images.shape)):
-            advice = ADVICE if any(map(is_attention, recording.tape.ops)) else "Name a layer with one by layer=."
-            raise LayerError(
-                f"what enters the last pooling or selection is {name!r} of shape {tuple(value.shape)}: tokens, not a "
-                f"map over positions. {advice}"
-            )
-        found[value] = name
+    for step in collapses or attends or flattens[-1:] or reads_whole[-1:]:
+        value = _before(step, len(recording.tape.images.shape))
+        found[value] = name_of(recording.tape, value)
+        _check_positions(recording.tape, found[value], value)
     if found:
         return {found[value]: value for value in sorted(found, key=lambda v: v.order)}
     raise LayerError(
@@ -245,6 +241,32 @@ def name_of(tape: Tape, value: Value) -> str:
     return f"{op.name}:{number}" if op.outputs[0] is value else f"{op.name}:{number}.{op.outputs.index(value)}"
 
 
+def _before(step: Op, dimensions: int) -> Value:
+    """The map that a step to a vector reads, or the tokens that it reads them from."""
+    value = step.inputs[0]
+    if len(value.shape) < dimensions and step.packet in MOVES:
+        tokens = last_tokens(value)
+        if tokens is not None:
+            return tokens
+    pooling = pooling_attention(step.output)
+    if pooling is not None:
+        return pooling
+    while value.producer is not None and _hands_on_a_map(value, step, dimensions):
+        value = value.producer.inputs[0]
+    return value
+
+
+def _check_positions(tape: Tape, name: str, value: Value) -> None:
+    """Raise unless a value is a map, or tokens that can be laid out as one."""
+    dimensions = len(tape.images.shape)
+    if len(value.shape) < min(4, dimensions) and grid_of(tape, value) is None:
+        raise LayerError(
+            f"{name!r} has shape {tuple(value.shape)}: tokens that were not made of a map by operations that keep "
+            f"their order, so their positions are not known. Name a layer whose positions are by layer=, or use a "
+            "method that asks for nothing but logits, such as gradient, integrated_gradients, occlusion or rise."
+        )
+
+
 def _hands_on_a_map(value: Value, step: Op, dimensions: int) -> bool:
     """Whether the map is to be looked for further back: behind a pooling, a copy, a cut or a flattening of positions.
 
@@ -256,6 +278,8 @@ def _hands_on_a_map(value: Value, step: Op, dimensions: int) -> bool:
         return True
     if op.packet in CUTS and len(op.inputs[0].shape) == len(value.shape) == dimensions:
         return True
+    if op.packet is aten.slice and len(value.shape) < dimensions:
+        return True  # class and register tokens cut away
     if op.packet in VIEWS and len(value.shape) == dimensions:
         return False
     return op.packet in VIEWS | COPIES and op.inputs[0].positions > 1

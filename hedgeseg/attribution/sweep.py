@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.attention import ADVICE, is_attention
+from hedgeseg.attribution.attention import ADVICE, mixes_images
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.rules.arithmetic import safe_divide
@@ -77,7 +77,7 @@ class RuleBook:
             shapes = [tuple(v.shape) for v in op.inputs]
             raise UnsupportedOpError(
                 f"method {self.method!r} has no rule for {op.name} (in {where}, inputs {shapes}). "
-                f"{ADVICE if is_attention(op) else self.advice}"
+                f"{ADVICE if mixes_images(op) else self.advice}"
             )
         return rule
 

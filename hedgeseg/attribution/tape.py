@@ -27,6 +27,7 @@ from hedgeseg.attribution.aliasing import Geometry, WriteLog, view_write
 from hedgeseg.attribution.custom_functions import CustomCall, CustomFunctions
 from hedgeseg.attribution.errors import ChangedConstantError, UnsupportedOpError
 from hedgeseg.attribution.explaining import hooks
+from hedgeseg.attribution.fused import written_out
 from hedgeseg.attribution.samples import Samples
 
 aten = torch.ops.aten
@@ -268,6 +269,9 @@ class Tape(TorchDispatchMode):
         values = {id(t): value for t in tensors if (value := self.value_of(t)) is not None}
         if not values:
             return func(*args, **kwargs)
+        if (ordinary := written_out(func)) is not None:
+            with self:
+                return ordinary(*args, **kwargs)
         if self._look is not None:
             self._look(packet, args, tensors)
         written: list[Tensor] = []
@@ -297,6 +301,7 @@ class Tape(TorchDispatchMode):
             if not any(tensor is t for t in outputs):
                 op.outputs.append(self._new_value(tensor, op))
             self._writes.add(tensor, self._values[tensor])
+        self._put_together(op, outputs[0])
         if self._wanted_operation(op):
             self._keep([t for t in outputs if isinstance(t, Tensor)])
             self._keep_all = True
@@ -314,6 +319,30 @@ class Tape(TorchDispatchMode):
                 handles.append(module.register_forward_pre_hook(self._entering(path)))
                 handles.append(module.register_forward_hook(self._leaving(path)))
             yield
+
+    def _put_together(self, op: Op, out: Tensor) -> None:
+        """Record a product and its bias, which torch adds apart where the input is not contiguous, as one layer.
+
+        Contiguity may depend on the batch; rules whose denominators hold the bias would depend on it as well.
+        """
+        view = op.args[0].producer if op.packet in (aten.add, aten.add_) and isinstance(op.args[0], Value) else None
+        if view is None or view.packet not in (aten.view, aten._unsafe_view):
+            return
+        product, bias = view.inputs[0].producer, op.args[1]
+        if product is None or product.packet is not aten.mm or not isinstance(bias, Tensor) or "alpha" in op.kwargs:
+            return
+        x, weight = product.args
+        if isinstance(weight, Value) or bias.shape != weight.shape[1:] or op.output.shape[-1:] != bias.shape:
+            return
+        layer = Op(op.index, aten.addmm.default, (bias, x, weight), {}, op.module)
+        layer.outputs = [Value(product.output.shape, product.output.dtype, layer)]
+        unfolded = Op(op.index + 1, aten.view.default, (layer.output, list(op.output.shape)), {}, op.module)
+        unfolded.outputs = [op.output]
+        op.output.producer = unfolded
+        if self._keeps(unfolded).inputs or self._keep_all:
+            layer.output.data = out.detach().reshape(layer.output.shape)
+            self._kept.setdefault(out.untyped_storage()._cdata, []).append(layer.output)
+        self.ops[-1:] = [layer, unfolded]
 
     def _recorded(self, argument: Any) -> Any:
         value = self.value_of(argument) if isinstance(argument, Tensor) else None

@@ -107,20 +107,20 @@ def test_an_op_without_a_rule_names_op_and_module(images):
         attribute(model, images, [1, 2])
 
 
-def test_attention_is_refused_with_advice(images):
-    class Attention(nn.Module):
+def test_a_product_of_two_maps_is_refused_with_advice(images):
+    class Correlation(nn.Module):
         def __init__(self):
             super().__init__()
             self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 6)
 
         def forward(self, x):
             y = self.conv(x).flatten(2)
-            y = torch.softmax(y.mT @ y, -1) @ y.mT
+            y = torch.tanh(y.mT @ y) @ y.mT
             return self.fc(y.mT.unflatten(2, (6, 6)).relu().mean((2, 3)))
 
     with pytest.raises(UnsupportedOpError, match="grad_cam"):
-        attribute(Attention(), images, [1, 2])
-    assert attribute(Attention(), images, [1, 2], method="grad_cam").maps.shape == (2, 1, 8, 8)
+        attribute(Correlation(), images, [1, 2])
+    assert attribute(Correlation(), images, [1, 2], method="grad_cam").maps.shape == (2, 1, 8, 8)
 
 
 def test_a_model_without_feature_maps(images):

@@ -24,7 +24,7 @@ def grouped(bias=True):
     return GroupedLogits(network, [[0, 3], [1], [2, 4, 6]]).eval()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if "rollout" not in name])  # they need attention
 def test_every_method_explains_grouped_logits(method):
     model, images = grouped(), torch.randn(2, 3, 16, 16)
     maps = attribute(model, images, [[0, 2], [1, 2]], method=method, **SMALL.get(method, {})).maps

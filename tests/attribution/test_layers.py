@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from hedgeseg import attribute, resolve_layer
-from hedgeseg.attribution.errors import LayerError, UnsupportedOpError
+from hedgeseg.attribution.errors import LayerError
 
 EXPECTED = {
     "vgg16": "features.29",
@@ -98,19 +98,3 @@ def test_a_gate_is_not_taken_for_the_last_pooling_where_the_maps_have_one_positi
 def test_a_convolution_as_large_as_the_map_is_a_head():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 7), nn.ReLU(), nn.Conv2d(6, 2, 1), nn.Flatten())
     assert resolve_layer(net, torch.randn(1, 3, 9, 9)) == "1"
-
-
-def test_transformers_are_refused_with_a_reason_and_other_methods():
-    from torchvision.models.swin_transformer import SwinTransformer
-
-    vit = torchvision.models.VisionTransformer(16, 4, 2, 2, 8, 16, num_classes=3).eval()
-    nn.init.normal_(vit.heads.head.weight)
-    swin = SwinTransformer([2, 2], 8, [2, 2], [2, 2], [2, 2], num_classes=3).eval()
-    images = torch.randn(1, 3, 16, 16)
-    with pytest.raises(LayerError, match=r"tokens.*no fixed weights.*gradient.*rise"):
-        attribute(vit, images, [0])
-    with pytest.raises(UnsupportedOpError, match=r"bmm.*no fixed weights.*gradient.*grad_cam"):
-        attribute(swin, images, [0])
-    assert attribute(swin, images, [0], method="grad_cam").maps.isfinite().all()
-    for network in (vit, swin):
-        assert attribute(network, images, [0], method="gradient").maps.abs().sum() > 0

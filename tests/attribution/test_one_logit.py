@@ -93,12 +93,13 @@ HEADS = {
 }
 # Methods that see the model only from outside meet the same two logits whatever the head is.
 OUTSIDE = {m for m in METHODS if METHODS[m].extra} | {"score_cam", "rise", "random", "center"}
+ATTENTION = {"attention_rollout", "gradient_rollout"}  # which these networks have none of
 SLOW = {"extremal_perturbation"}  # which calls the same function of the network as rise
 
 
 @pytest.mark.parametrize(
     ("method", "head"),
-    [(m, h) for m in METHODS if m not in SLOW for h in HEADS if m not in OUTSIDE or h == "squeezed"],
+    [(m, h) for m in METHODS if m not in SLOW | ATTENTION for h in HEADS if m not in OUTSIDE or h == "squeezed"],
 )
 def test_both_targets_are_those_of_the_network_with_two_logits(images, method, head):
     kind, after, after_two = HEADS[head]

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from hedgeseg.attribution.methods import (
     agf,
+    attention_rollout,
     center,
     contrastive_excitation_backprop,
     contrastive_lrp,
@@ -18,6 +19,7 @@ from hedgeseg.attribution.methods import (
     grad_cam,
     grad_cam_plus_plus,
     gradient,
+    gradient_rollout,
     gradient_shap,
     guided_backprop,
     hedge,
@@ -55,6 +57,8 @@ _ROWS: tuple[Method, ...] = (
     agf.METHOD,
     relevance_cam.METHOD,
     full_grad.METHOD,
+    attention_rollout.METHOD,
+    gradient_rollout.METHOD,
     integrated_gradients.METHOD,
     smooth_grad.METHOD,
     deep_lift.METHOD,

@@ -19,8 +19,9 @@ from hedgeseg.attribution.rules.agf import guided_factorisation, plain, through_
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.gradient import beside_gradient
 from hedgeseg.attribution.rules.layered import signed_proportion
-from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map
+from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map, product_keeps
 from hedgeseg.attribution.rules.proportional import adjoint
+from hedgeseg.attribution.rules.residual import by_branch
 from hedgeseg.attribution.rules.structural import (
     ACTIVATIONS,
     AVERAGES,
@@ -32,6 +33,7 @@ from hedgeseg.attribution.rules.structural import (
     SUMS,
     VIEWS,
     average,
+    influence,
     pass_through,
     signal_of_product,
     single,
@@ -115,14 +117,14 @@ def rule_book() -> RuleBook:
         return [(value, torch.cat([_on_layer(op, value, linear, phi, g, g_in), g_in]))]
 
     rules = structural_rules()
-    rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, Keeps(inputs=True))))
+    rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, product_keeps)))
     for packets, function in (
         (ACTIVATIONS, _masked),
         (NORMALISATIONS | POINTWISE, pass_through),
         (AVERAGES, average),
         (MAXIMA, winner),
         (PRODUCTS | QUOTIENTS, signal_of_product),
-        (SUMS, sum_rule(signed_proportion)),
+        (SUMS, sum_rule(by_branch(signed_proportion, influence))),
     ):
         keeps = Keeps(inputs=True, outputs=packets in (ACTIVATIONS, MAXIMA))
         rules.update(dict.fromkeys(packets, Rule(beside_gradient(function), keeps)))

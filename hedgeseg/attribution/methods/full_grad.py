@@ -15,7 +15,7 @@ from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.gradient import gradient, linear_gradient
-from hedgeseg.attribution.rules.linear import WEIGHTED, bias_of
+from hedgeseg.attribution.rules.linear import LAYERS, bias_of
 from hedgeseg.attribution.rules.structural import BATCH_NORMS
 from hedgeseg.attribution.samples import Samples
 from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
@@ -93,7 +93,7 @@ def rule_book(on_bias: OnBias) -> RuleBook:
         return gradient(op, relevance)
 
     rules = {
-        **dict.fromkeys(WEIGHTED, Rule(weighted)),
+        **dict.fromkeys(LAYERS, Rule(weighted)),
         **dict.fromkeys(BATCH_NORMS, Rule(normalised, Keeps(inputs=True))),
     }
     return RuleBook("full_grad", rules, fallback=Rule(gradient, Keeps(inputs=True)))

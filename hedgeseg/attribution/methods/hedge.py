@@ -28,7 +28,17 @@ from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge
-from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, data, is_weighted, linear_map
+from hedgeseg.attribution.rules.linear import (
+    WEIGHTED,
+    Convolution,
+    Dense,
+    Mixing,
+    data,
+    is_weighted,
+    linear_map,
+    product_keeps,
+)
+from hedgeseg.attribution.rules.residual import adds_equals, adds_to_tokens
 from hedgeseg.attribution.rules.structural import (
     NORMALISATIONS,
     SUMS,
@@ -181,13 +191,15 @@ def rule_book(
         x = data(value, r.dtype)
         if value.pixels:
             return [(value, z_beta(linear, x, r, samples=op.samples))]
-        pointwise = not isinstance(linear, Convolution) or _is_pointwise(linear, official)
+        pointwise = _is_pointwise(linear, official)
         inside = on_layer(linear, x, r, samples=op.samples, gamma=gamma, pointwise=pointwise, unit_mass=official)
         return [(value, inside)]
 
     @cache
     def main(op: Op) -> Value | None:
-        return main_branch(op, is_weighted) if official or residual == "main" else None
+        if official:
+            return main_branch(op, is_weighted)
+        return main_branch(op, is_weighted) if residual == "main" and not adds_to_tokens(op) else None
 
     def share(op: Op, r: Tensor) -> Relevance:
         branch = main(op)
@@ -196,12 +208,12 @@ def rule_book(
         return [(op.inputs[0], r)] if official else influence(op, r)
 
     def sum_keeps(op: Op) -> Keeps:
-        if not _adds_equals(op) or official or main(op) is not None:
+        if not adds_equals(op) or official or main(op) is not None:
             return Keeps()
         return Keeps(inputs=True)
 
     rules = structural_rules()
-    rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, Keeps(inputs=True))))
+    rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, product_keeps)))
     rules.update(dict.fromkeys(SUMS, Rule(sum_rule(share), sum_keeps)))
     if official:
         rules.update(dict.fromkeys(NORMALISATIONS, Rule(_official_normalisation, Keeps(inputs=True))))
@@ -211,16 +223,14 @@ def rule_book(
 
 def doubled_forks(tape: Tape) -> dict[Value, float]:
     """The authors' residual block returns twice its main branch: a factor of 2 at every fork."""
-    sums = (op for op in tape.ops if op.packet in SUMS and _adds_equals(op))
+    sums = (op for op in tape.ops if op.packet in SUMS and adds_equals(op))
     return dict.fromkeys({find_fork(op.inputs[0], op.inputs[1], is_weighted).value for op in sums}, 2.0)
 
 
-def _adds_equals(op: Op) -> bool:
-    """Whether a sum is of two values of one size, as at the end of a residual block."""
-    return len(op.inputs) == 2 and op.inputs[0].shape.numel() == op.inputs[1].shape.numel()
-
-
-def _is_pointwise(linear: Convolution, official: bool) -> bool:
+def _is_pointwise(linear: Convolution | Dense, official: bool) -> bool:
+    """Whether a layer reads one position at a time: attention, like an extended kernel, does not."""
+    if not isinstance(linear, Convolution):
+        return not isinstance(linear, Mixing)
     return linear.kernel[0] == 1 if official else all(k == 1 for k in linear.kernel)
 
 

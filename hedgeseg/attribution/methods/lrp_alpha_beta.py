@@ -5,6 +5,7 @@ r = attribute(model, images, targets, method="lrp_alpha_beta", alpha=2.0, varian
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.alpha_beta import alpha_beta_joint, alpha_beta_separate
+from hedgeseg.attribution.rules.attention import Attention, attention_rules, check_attention
 from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
 from hedgeseg.attribution.rules.proportional import stabilised
@@ -24,7 +26,9 @@ Variant = Literal["joint", "separate"]
 EPSILON = 1e-6
 
 
-def explain(problem: Problem, alpha: float = 2.0, variant: Variant = "joint") -> Explanation:
+def explain(
+    problem: Problem, alpha: float = 2.0, variant: Variant = "joint", attention: Attention = "cplrp"
+) -> Explanation:
     """LRP-alpha-beta (Eq. 60) of the target's logit down to the pixels, with ``beta = alpha - 1``.
 
     Args:
@@ -33,6 +37,7 @@ def explain(problem: Problem, alpha: float = 2.0, variant: Variant = "joint") ->
         variant: "joint" is the rule of the paper: one denominator for each sign, biases in it, also at the layer that
             reads the image. "separate" is the one that the comparisons of RAP, RSP and AGF used: a denominator for each
             product of signs, no biases, and the z^B rule at the layer that reads the image.
+        attention: See ``lrp_epsilon``.
 
     Returns:
         Maps in units of the logit, whose sign they share at alpha = 1. Their sum is the logit less what biases absorb;
@@ -46,7 +51,9 @@ def explain(problem: Problem, alpha: float = 2.0, variant: Variant = "joint") ->
         raise ValueError(f"alpha={alpha}: must be at least 1, so that beta = alpha - 1 is not negative")
     if variant not in ("joint", "separate"):
         raise ValueError(f"variant={variant!r}: must be 'joint' or 'separate'")
+    check_attention(attention)
     book = separate_book("lrp_alpha_beta", alpha) if variant == "separate" else joint_book(alpha)
+    book = replace(book, rules=attention_rules(attention, book.rules, lambda op: stabilised(EPSILON)))
     recording = record_logits(problem, book)
     maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)
     return Explanation(maps, recording.logits)

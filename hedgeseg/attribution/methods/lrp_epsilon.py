@@ -10,7 +10,9 @@ from torch import Tensor
 from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.alpha_beta import epsilon_rule
+from hedgeseg.attribution.rules.attention import Attention, attention_rules, check_attention
 from hedgeseg.attribution.rules.batch_norm import affine_batch_norm
+from hedgeseg.attribution.rules.layer_norm import LAYER_NORMS, linear_layer_norm
 from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
 from hedgeseg.attribution.rules.proportional import Division, stabilised_by_scale
@@ -19,7 +21,7 @@ from hedgeseg.attribution.sweep import Relevance, RuleBook
 from hedgeseg.attribution.tape import Op
 
 
-def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
+def explain(problem: Problem, epsilon: float = 1e-6, attention: Attention = "cplrp") -> Explanation:
     """LRP-epsilon (Eq. 58) of the target's logit down to the pixels.
 
     With a small epsilon it equals gradient times input in a network of ReLUs without biases. A batch norm is taken as
@@ -31,14 +33,18 @@ def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
         epsilon: Added to the denominators, with their sign, in units of the root mean square of a layer's denominators
             for the image, so that it means the same whatever the scale of the network; larger values absorb weak
             evidence.
+        attention: In a transformer, "cplrp" takes attention matrices as constants, so that queries and keys get nothing
+            (Ali et al. 2022); "attnlrp" divides products equally between their factors and goes on through the softmax
+            (Achtibat et al. 2024). Both take a layer norm as the linear map that it is with its deviation held.
 
     Returns:
         Signed maps in units of the logit; their sum is the logit less what biases and epsilon absorb. Cost: one forward
         pass, and per target one convolution a layer.
 
     Raises:
-        ValueError: If epsilon is not positive, or a layer is given.
+        ValueError: If epsilon is not positive, attention has no such value, or a layer is given.
     """
+    check_attention(attention)
     if not epsilon > 0:
         raise ValueError(f"epsilon={epsilon}: must be positive, such as 1e-6")
 
@@ -51,9 +57,10 @@ def explain(problem: Problem, epsilon: float = 1e-6) -> Explanation:
     def share(op: Op, r: Tensor) -> Relevance:
         return signed_proportion(op, r, divide=division(op))
 
-    rules = layered_rules(hidden, first=None, share=share)
+    rules = layered_rules(hidden, first=None, share=share, of_tokens=share)
     rules.update(dict.fromkeys(BATCH_NORMS, affine_batch_norm(division)))
-    book = RuleBook("lrp_epsilon", rules)
+    rules.update(dict.fromkeys(LAYER_NORMS, linear_layer_norm(division)))
+    book = RuleBook("lrp_epsilon", attention_rules(attention, rules, division))
     recording = record_logits(problem, book)
     maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)
     return Explanation(maps, recording.logits)

@@ -9,21 +9,23 @@ from torch import Tensor
 
 from hedgeseg.attribution.methods.contrastive_lrp import balance, passes
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.rules.attention import Attention
 
 
-def explain(problem: Problem) -> Explanation:
+def explain(problem: Problem, attention: Attention = "cplrp") -> Explanation:
     """As ``contrastive_lrp``, started at the gradient of the target's softmax probability p.
 
     The target starts at ``p_t (1 - p_t) + 1e-8``, the others in proportion to their probabilities ``p_k``.
 
     Args:
         problem: What is to be explained.
+        attention: See ``lrp_epsilon``.
 
     Returns:
         Signed maps of sum 0, whose scale is ``p_t (1 - p_t)``: tiny for a class that is certain or out of the question,
         and known to as few digits as ``contrastive_lrp``. Cost: as ``contrastive_lrp``.
     """
-    target, others, recording = passes(problem, "softmax_gradient_lrp", starts)
+    target, others, recording = passes(problem, "softmax_gradient_lrp", starts, attention)
     return Explanation(balance(target, others), recording.logits)
 
 

@@ -8,15 +8,15 @@ from typing import Any
 from torch import Tensor
 
 from hedgeseg.attribution.rules.arithmetic import safe_divide
-from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map
+from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map, product_keeps
 from hedgeseg.attribution.rules.proportional import Division
-from hedgeseg.attribution.rules.structural import SUMS, single, structural_rules, sum_rule
+from hedgeseg.attribution.rules.residual import Share, by_branch
+from hedgeseg.attribution.rules.structural import SUMS, influence, single, structural_rules, sum_rule
 from hedgeseg.attribution.sweep import Relevance, Rule
 from hedgeseg.attribution.tape import Keeps, Op
 
 # From the operation, its linear map, its input (N, ...) and the relevance of its output (T, N, ...) to (T, N, ...).
 LayerRule = Callable[[Op, Convolution | Dense, Tensor, Tensor], Tensor]
-Share = Callable[[Op, Tensor], Relevance]
 
 
 def on_layer(hidden: LayerRule, first: LayerRule | None = None) -> Rule:
@@ -33,14 +33,23 @@ def on_layer(hidden: LayerRule, first: LayerRule | None = None) -> Rule:
         rule = first if first is not None and value.pixels else hidden
         return [(value, rule(op, linear, data(value, r.dtype), r))]
 
-    return Rule(function, Keeps(inputs=True))
+    return Rule(function, product_keeps)
 
 
-def layered_rules(hidden: LayerRule, first: LayerRule | None, share: Share) -> dict[Any, Rule]:
-    """The structural rules, with these for weights and for sums of two equals."""
+def layered_rules(
+    hidden: LayerRule, first: LayerRule | None, share: Share, of_tokens: Share = influence
+) -> dict[Any, Rule]:
+    """The structural rules, with these for weights and for sums of two equals.
+
+    Args:
+        hidden: See `on_layer`.
+        first: See `on_layer`.
+        share: How sums of two equals are divided,
+        of_tokens: and those of a transformer's stream and its branches (see `rules.residual`).
+    """
     table = structural_rules()
     table.update(dict.fromkeys(WEIGHTED, on_layer(hidden, first)))
-    table.update(dict.fromkeys(SUMS, Rule(sum_rule(share), Keeps(inputs=True))))
+    table.update(dict.fromkeys(SUMS, Rule(sum_rule(by_branch(share, of_tokens)), Keeps(inputs=True))))
     return table
 
 

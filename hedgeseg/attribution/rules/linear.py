@@ -8,14 +8,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.attention import ADVICE
+from hedgeseg.attribution.attention import ADVICE, attention_side, mixes_images, operands
 from hedgeseg.attribution.errors import UnsupportedOpError
-from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.tape import Keeps, Op, Value
 
 aten = torch.ops.aten
 
 CONVOLUTIONS = frozenset({aten.convolution, aten._convolution})
-WEIGHTED = CONVOLUTIONS | {aten.addmm, aten.mm, aten.linear}
+LAYERS = CONVOLUTIONS | {aten.addmm, aten.mm, aten.linear}
+BATCHED_PRODUCTS = frozenset({aten.bmm, aten.baddbmm})
+WEIGHTED = LAYERS | BATCHED_PRODUCTS
 
 
 def is_weighted(packet: Any) -> bool:
@@ -126,6 +128,40 @@ class Dense:
         return x.mT @ s
 
 
+@dataclass(frozen=True)
+class Mixing(Dense):
+    """A product with a matrix per sample: attention over values, or a stack of fixed matrices.
+
+    The matrix stands on the left, ``M x`` with x (B, K, D), or on the right, ``x M`` with x (B, L, K); without B where
+    the operation multiplies two single matrices.
+    """
+
+    on_left: bool = True
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return self._each(x, weight)
+
+    def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return self._each(s, weight.mT)
+
+    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return like.new_empty(shape)
+
+    def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
+        """See `LinearMap`; here every sample has a matrix of its own."""
+        return s @ x.mT if self.on_left else x.mT @ s
+
+    def _each(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The product for each of the batches that lie behind one another along dimension 0."""
+        size = len(weight) if weight.ndim == 3 else len(x) if not self.on_left else weight.shape[-1]
+        batches = x.split(size)
+        products = [weight @ part if self.on_left else part @ weight for part in batches]
+        return products[0] if len(products) == 1 else torch.cat(products)
+
+
 def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
     """The input of an operation with weights, and its map.
 
@@ -141,14 +177,13 @@ def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
     """
     if op.packet in CONVOLUTIONS:
         x, weight = op.args[0], op.args[1]
-    elif op.packet is aten.addmm:
-        x, weight = op.args[1], op.args[2]
+    elif op.packet in BATCHED_PRODUCTS or mixes_images(op):
+        return _mixing(op, dtype)
     else:
-        x, weight = op.args[0], op.args[1]
+        x, weight = operands(op)
     if not isinstance(x, Value) or isinstance(weight, Value):
         raise UnsupportedOpError(
-            f"{op.name} in module {op.module!r} multiplies two tensors that both depend on the image (attention or a "
-            f"dynamic convolution). {ADVICE}"
+            f"{op.name} in module {op.module!r} has weights that depend on the image (a dynamic convolution). {ADVICE}"
         )
     weight = weight.detach().to(dtype)
     if op.packet in CONVOLUTIONS:
@@ -163,12 +198,42 @@ def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
     return x, Dense(weight.mT if op.packet is aten.linear else weight)
 
 
+def _mixing(op: Op, dtype: torch.dtype) -> tuple[Value, Mixing]:
+    """A product of matrices with what is fixed of them: the attention matrix, or the one that is no value at all."""
+    left, right = operands(op)
+    side = attention_side(op) if mixes_images(op) else int(isinstance(left, Value))
+    if side is None or any(isinstance(a, Value) for a in op.inputs if a is not left and a is not right):
+        shapes = [tuple(v.shape) for v in op.inputs]
+        raise UnsupportedOpError(
+            f"{op.name} in module {op.module!r} combines tensors {shapes} that all depend on the image, and it is no "
+            f"attention. {ADVICE}"
+        )
+    fixed, moved = (right, left) if side else (left, right)
+    if isinstance(fixed, Value):
+        # What attention leaves below a rounding error of a rounding error is a mask's: sums of such numbers alone would
+        # overflow as denominators.
+        weight = torch.nn.functional.threshold(data(fixed, dtype), torch.finfo(dtype).eps ** 2, 0.0)
+    else:
+        weight = fixed.detach().to(dtype)
+    if op.packet is aten.baddbmm:
+        weight = weight * op.argument(4, "alpha", 1)
+    return moved, Mixing(weight, on_left=side == 0)
+
+
+def product_keeps(op: Op) -> Keeps:
+    """What a rule for an operation of `WEIGHTED` needs: its inputs, but nothing of queries and keys."""
+    return Keeps(inputs=not mixes_images(op) or attention_side(op) is not None)
+
+
 def bias_of(op: Op, dtype: torch.dtype) -> Tensor | None:
     """The bias of an operation with weights, shaped to broadcast over its output; None where it has none."""
-    bias = op.args[0] if op.packet is aten.addmm else None if op.packet is aten.mm else op.argument(2, "bias")
+    if op.packet in (aten.addmm, aten.baddbmm):
+        bias = op.args[0]
+    else:
+        bias = None if op.packet in (aten.mm, aten.bmm) else op.argument(2, "bias")
     if not isinstance(bias, Tensor):
         return None
-    bias = bias.detach().to(dtype)
+    bias = bias.detach().to(dtype) * op.kwargs.get("beta", 1)
     return bias.view(-1, *(1,) * (len(op.output.shape) - 2)) if op.packet in CONVOLUTIONS else bias
 
 
