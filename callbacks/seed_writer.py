@@ -44,7 +44,8 @@ class SeedWriter(BasePredictionWriter):
     wants the predictions.
 
     With `background: auto` the masks are cut twice: each at the level of its image at first, and at the end all in the
-    folder at the levels of their classes over all its images, which `levels.json` tells.
+    folder at the levels of their classes over all its images, which `levels.json` tells. The second cut is made from
+    the scores that were kept; with `scores="none"` the masks stay at the levels of their images.
 
     Args:
         folder: made if it does not exist.
@@ -85,11 +86,6 @@ class SeedWriter(BasePredictionWriter):
             raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
         self.folder = Path(folder)
         self.generator = generator if isinstance(generator, SeedGenerator) else SeedGenerator(**(generator or {}))
-        if scores == "none" and isinstance(self.generator.background, Auto):
-            raise ValueError(
-                "background 'auto' places levels over the scores of all images: keep some (scores='quarter'), or give "
-                "the generator another background"
-            )
         self.classes = classes
         self.precision = precision
         self.scores = scores
@@ -157,7 +153,7 @@ class SeedWriter(BasePredictionWriter):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what was done."""
         assert self._manifest is not None
-        if isinstance(self._generator.background, Auto):
+        if isinstance(self._generator.background, Auto) and self.scores != "none":
             self._cut_at_levels_of_all(trainer, self._generator.background)
         summary = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         rank_zero_info(f"SeedWriter: {summary}; the seeds are in {self.folder}")

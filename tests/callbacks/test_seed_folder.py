@@ -298,7 +298,9 @@ def test_small_files(make_trainer, tmp_path, classifier, scores, share):
         entry.update(height=300, width=400)
     (tmp_path / "data" / "instances.json").write_text(json.dumps(content))
     for kind in ("full", scores):
-        writer = SeedWriter(str(tmp_path / kind), {"method": "gradient"}, scores=kind, on_error="raise")
+        writer = SeedWriter(
+            str(tmp_path / kind), {"method": "gradient", "background": 0.15}, scores=kind, on_error="raise"
+        )
         make_trainer(callbacks=[writer]).predict(classifier, datamodule=data(tmp_path / "data"))
     size = {kind: sum(f.stat().st_size for f in (tmp_path / kind).glob("00*")) for kind in ("full", scores)}
     assert size["full"] / size[scores] > share
@@ -309,9 +311,9 @@ def test_small_files(make_trainer, tmp_path, classifier, scores, share):
         assert full.classes.tolist() == small.classes.tolist()
         assert (full.scores - small.scores).abs().mean() < 0.02
     with pytest.raises(FolderMismatchError, match="scores"):
-        make_trainer(callbacks=[SeedWriter(str(tmp_path / "full"), {"method": "gradient"}, scores=scores)]).predict(
-            classifier, datamodule=data(tmp_path / "data")
-        )
+        make_trainer(
+            callbacks=[SeedWriter(str(tmp_path / "full"), {"method": "gradient", "background": 0.15}, scores=scores)]
+        ).predict(classifier, datamodule=data(tmp_path / "data"))
 
 
 def test_scores_of_another_kind(tmp_path):

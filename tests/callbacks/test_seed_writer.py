@@ -241,5 +241,14 @@ def test_auto_with_scores_made_smaller_keeps_them_as_they_are(make_trainer, tmp_
         kept.append({path.name: path.read_bytes() for path in folder.glob("scene_*")})
         (folder / "levels.json").unlink()
     assert kept[0] == kept[1]
-    with pytest.raises(ValueError, match="quarter"):
-        SeedWriter(str(folder), scores="none")
+
+
+def test_auto_without_scores_stays_at_the_levels_of_the_images(make_trainer, tmp_path, module):
+    generator = SeedGenerator(method="grad_cam")
+    writer = SeedWriter(str(tmp_path / "seeds"), generator, scores="none", on_error="raise")
+    predict(make_trainer, writer, module=module)
+    assert not (tmp_path / "seeds" / "levels.json").exists()
+    sample = Sized()[0]
+    labels = sample["label"].nonzero().flatten()
+    alone = generator(module.eval(), sample["image"], labels, size=(40, 60))
+    assert np.array_equal(np.array(Image.open(tmp_path / "seeds" / "scene_0.png")), alone.mask.numpy())
