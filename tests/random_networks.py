@@ -38,17 +38,47 @@ class Plan:
         return len(self.steps) - 1
 
 
+@dataclass(frozen=True)
+class Copies:
+    """How a network shows its layers an image several times over, all copies in dimension 0.
+
+    Attributes:
+        flips: For each copy the dimensions along which it is mirrored; a single copy that is not, in a plain network.
+        beside: Whether the copies of an image lie side by side; else the first copies of all images come first.
+        votes: Whether every copy is classified and the logits are averaged; else the features are.
+    """
+
+    flips: tuple[tuple[int, ...], ...] = ((),)
+    beside: bool = False
+    votes: bool = False
+
+    def stack(self, x: torch.Tensor) -> torch.Tensor:
+        """The copies of images (N, C, H, W)."""
+        if len(self.flips) == 1:
+            return x
+        copies = [x.flip(dims) if dims else x for dims in self.flips]
+        return torch.stack(copies, 1).flatten(0, 1) if self.beside else torch.cat(copies)
+
+    def average(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Of every image, the mean over its copies."""
+        if len(self.flips) == 1:
+            return vectors
+        if self.beside:
+            return vectors.unflatten(0, (-1, len(self.flips))).mean(1)
+        return vectors.view(len(self.flips), -1, vectors.shape[1]).mean(0)
+
+
 class Network(nn.Module):
     """The plan as somebody would have written it: functional sums, concatenations, gates and writes in place."""
 
-    def __init__(self, plan: Plan, classes: int) -> None:
+    def __init__(self, plan: Plan, classes: int, copies: Copies | None = None) -> None:
         super().__init__()
-        self.plan = plan
+        self.plan, self.copies = plan, copies or Copies()
         self.layers = nn.ModuleList([s.layer if s.layer is not None else nn.Identity() for s in plan.steps])
         self.classifier = nn.Linear(plan.shapes[-1][0], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        made = [x]
+        made = [self.copies.stack(x)]
         for step, layer in zip(self.plan.steps[1:], self.layers[1:], strict=True):
             read = [made[i] for i in step.reads]
             if step.kind == "add":
@@ -61,7 +91,10 @@ class Network(nn.Module):
                 made.append(read[0] * torch.sigmoid(read[1]))
             else:
                 made.append(layer(read[0]))
-        return self.classifier(made[-1].mean((2, 3)))
+        vectors = made[-1].mean((2, 3))
+        if self.copies.votes:
+            return self.copies.average(self.classifier(vectors))
+        return self.classifier(self.copies.average(vectors))
 
 
 class Sketch:
@@ -189,13 +222,25 @@ class Sketch:
         return self.plan.add("gate", (x, gate), self.plan.shapes[x]), 1
 
 
+STACKS = (((), (3,)), ((2,), (3,), (2, 3)), ((2,), (), ()))
+"""Copies that a network may show its layers: each with the dimensions along which it is mirrored."""
+
+
 @st.composite
-def networks(draw) -> tuple[Network, torch.Tensor]:
-    """A network in float64 with random parameters, and two images for it."""
+def networks(draw, stacked: bool = False) -> tuple[Network, torch.Tensor]:
+    """A network in float64 with random parameters, and two images for it.
+
+    Args:
+        draw: Given by hypothesis.
+        stacked: Whether the network stacks mirrored copies of its images along the batch.
+    """
     size, channels = (draw(st.integers(4, 7)), draw(st.integers(4, 7))), draw(st.sampled_from([1, 3]))
     plan = Sketch(draw, size, channels).network(draw(st.integers(1, 4)))
     g = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
-    network = Network(plan, classes=3).double().eval()
+    copies = Copies()
+    if stacked:
+        copies = Copies(draw(st.sampled_from(STACKS)), beside=draw(st.booleans()), votes=draw(st.booleans()))
+    network = Network(plan, classes=3, copies=copies).double().eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64, generator=g))

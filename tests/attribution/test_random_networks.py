@@ -1,6 +1,7 @@
-"""Hedging of whole random networks against a dense-matrix twin in float64."""
+"""Whole random networks in float64: hedging against a dense-matrix twin, and a batch against its images alone."""
 
 import numpy as np
+import torch
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from plan_twin import Twin
@@ -26,3 +27,19 @@ def test_hedging_equals_the_twin_of_the_whole_sweep(drawn, gamma, residual):
             np.testing.assert_allclose(
                 result.maps[n, t].numpy(), expected, rtol=1e-6, atol=1e-9 * max(1.0, np.abs(expected).max())
             )
+
+
+PROPAGATING = ("hedge", "lrp_epsilon", "lrp_alpha_beta", "rap", "rsp", "agf", "full_grad", "grad_cam")
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW_DRAWS)
+@given(networks(stacked=True))
+def test_an_image_is_explained_alike_alone_and_in_a_batch_that_the_network_stacks(drawn):
+    network, images = drawn
+    event(f"copies: {network.copies}")
+    for method in PROPAGATING:
+        together = attribute(network, images, [[0, 2], [1, 2]], method=method).maps
+        for n, targets in enumerate(([0, 2], [1, 2])):
+            alone = attribute(network, images[n : n + 1], [targets], method=method).maps[0]
+            error = torch.linalg.norm(together[n] - alone) / torch.linalg.norm(alone).clamp(min=1e-12)
+            assert error <= 1e-5, f"{method}: {error:.1e}"
