@@ -30,6 +30,7 @@ from hedgeseg.data.imagenet_s import ImageNetSDataModule
 from hedgeseg.data.imagenet_segmentation import ImageNetSegmentation, ImageNetSegmentationDataModule
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.pet import PetDataModule
+from hedgeseg.data.pictures import Pictures, PicturesDataModule, picture_files
 from hedgeseg.data.pseudo_masks import PseudoMaskDataModule, PseudoMasked
 from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record, RecordedImages
@@ -60,6 +61,8 @@ __all__ = [
     "LabelledImages",
     "LoadReport",
     "PetDataModule",
+    "Pictures",
+    "PicturesDataModule",
     "PseudoMaskDataModule",
     "PseudoMasked",
     "PublishedDataModule",
@@ -73,6 +76,7 @@ __all__ = [
     "describe",
     "eval_transform",
     "imagenet_wnids",
+    "picture_files",
     "sample_sheet",
     "train_transform",
     "void_id",

@@ -7,6 +7,7 @@
 | `mask`         | int64 (H, W)           | int64 (B, H, W)    | 0 background, class index + 1, void; may lack; all  |
 |                |                        |                    | void for an image without one among others with one |
 | `void`         | int64 ()               | int64 (B,)         | id of void in the mask, only where it is not 255    |
+| `pseudo`       | bool ()                | bool (B,)          | the mask was made from labels; only where it was    |
 | `boxes`        | float (n, 4)           | list of B          | x0, y0, x1, y1 in pixels of the transformed image   |
 | `box_labels`   | int64 (n,)             | list of B          | class index of each box                             |
 | `id`           | str                    | list of B          | name of the image, unique in its data set           |
@@ -39,6 +40,7 @@ class Sample(TypedDict):
     label: torch.Tensor
     mask: NotRequired[torch.Tensor]
     void: NotRequired[torch.Tensor]
+    pseudo: NotRequired[torch.Tensor]
     boxes: torch.Tensor
     box_labels: torch.Tensor
     id: str
@@ -49,7 +51,7 @@ class Sample(TypedDict):
 
 Batch = dict[str, Any]
 
-_STACKED = ("image", "label", "mask", "void", "size", "content_size", "index")
+_STACKED = ("image", "label", "mask", "void", "pseudo", "size", "content_size", "index")
 _LISTED = ("boxes", "box_labels", "id")
 
 

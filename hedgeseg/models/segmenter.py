@@ -1,57 +1,165 @@
 """The segmentation network that learns from masks, true or pseudo."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch.nn import functional as F
+from torch import nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from hedgeseg.data.batch import VOID, Batch
+from hedgeseg.data.batch import Batch, void_id
+from hedgeseg.data.label_counts import label_counts
+from hedgeseg.models.freezing import batch_norms
+from hedgeseg.models.segmentation_losses import dice_loss, frequency_weights, pixel_loss
 from hedgeseg.models.segmentation_networks import build_segmentation_network
+
+INPUT = "hedgeseg_input"
+"""Key of a checkpoint under which it tells what its network was shown."""
+
+_ORIGIN = ("classes", "image_size", "mean", "std", "fit")
 
 
 class Segmenter(LightningModule):
-    """A segmentation network with its loss, metric and schedule; `forward` gives logits (N, 1 + classes, H, W).
+    """A segmentation network with its loss, metrics and schedule; `forward` gives logits (N, 1 + classes, H, W).
 
     Learns from the masks of the batches, whoever made them (`hedgeseg.data.PseudoMaskDataModule` puts pseudo-masks in
-    the place of true ones); pixels of 255 are left out of loss and metric. Logs `train/loss`, `val/loss` and
-    `val/miou`, the same under `test/`: PASCAL VOC's mean IoU, of counts pooled over the data set, over background and
-    the classes that occur, at the size of the network's input.
+    the place of true ones); void pixels (255, beside more than 254 classes 65535) are left out of loss and metric.
+    Logs `train/loss`, `val/loss` and PASCAL VOC's mean IoU, of counts pooled over the data set, over background and the
+    classes that occur, at the size of the network's input: as `val/miou` where the validation images have true masks,
+    as `val/pseudo_miou` where the masks were made from labels (`pseudo` in the batch). The same under `test/`.
+
+    A checkpoint tells class names, size and normalisation of the images, so `hedgeseg segment` needs nothing beside it.
 
     Args:
         num_classes: number of classes, background not counted.
-        arch: "unet", a segmentation network of torchvision, or a classification architecture whose trunk gets a head.
-        weights: see `build_segmentation_network`; None starts at random.
-        freeze_trunk: of a classification architecture with weights: train the head alone.
+        arch: "unet", a segmentation network of torchvision, or a classification architecture of torchvision or
+            "timm/<name>" whose trunk gets a light decoder.
+        weights: of the trunk, see `build_segmentation_network`; None starts at random.
+        freeze_trunk: train the head alone; None does so for a classification architecture with weights.
+        freeze_batch_norm: batch norms of a trunk that is trained keep their statistics.
+        loss: "cross_entropy" or "focal" (gamma 2).
+        balance: how far rare labels weigh more, from 0 (every pixel the same) to 1 (every label the same in total).
+        dice: weight of the Dice loss that is added.
         lr: largest learning rate of the one-cycle schedule.
+        head_lr_factor: how many times as fast the head learns as a trunk that is trained.
         weight_decay: of AdamW.
 
     Raises:
-        ValueError: unknown architecture, or weights that do not fit.
+        ValueError: unknown architecture or loss, a value out of range, or weights that do not fit.
         FileNotFoundError: weights file missing.
     """
+
+    label_weights: torch.Tensor
 
     def __init__(
         self,
         num_classes: int,
         arch: str = "unet",
         weights: str | None = None,
-        freeze_trunk: bool = True,
+        freeze_trunk: bool | None = None,
+        freeze_batch_norm: bool = False,
+        loss: Literal["cross_entropy", "focal"] = "cross_entropy",
+        balance: float = 0.0,
+        dice: float = 0.0,
         lr: float = 3e-3,
+        head_lr_factor: float = 1.0,
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
+        if loss not in ("cross_entropy", "focal"):
+            raise ValueError(f"loss must be 'cross_entropy' or 'focal', got {loss!r}")
+        if not 0 <= balance <= 1 or dice < 0:
+            raise ValueError(f"balance must lie in [0, 1] and dice must not be negative, got {balance} and {dice}")
         self.save_hyperparameters()
         self.num_classes = num_classes
+        self.void = void_id(num_classes)
+        self.focus = 2.0 if loss == "focal" else 0.0
+        self.balance = balance
+        self.dice = dice
         self.lr = lr
+        self.head_lr_factor = head_lr_factor
         self.weight_decay = weight_decay
         self.network = build_segmentation_network(arch, num_classes + 1, weights, freeze_trunk)
-        self.val_metric = self._metric()
-        self.test_metric = self._metric()
+        trunk = getattr(self.network, "trunk", None)
+        self._still = batch_norms(trunk) if freeze_batch_norm and trunk is not None else []
+        self.register_buffer("label_weights", torch.ones(num_classes + 1))
+        self.input: dict[str, Any] = {}
+        self.train()  # Lightning leaves modules in the mode it finds them in
+        self.metrics = nn.ModuleDict(
+            {f"{stage}_{name}": self._metric() for stage in ("val", "test") for name in ("miou", "pseudo_miou")}
+        )
+
+    @classmethod
+    def load(cls, checkpoint: str | Path) -> Segmenter:
+        """Reads a checkpoint for prediction; the file its trunk once started from is not needed any more.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not a checkpoint of a Segmenter.
+        """
+        path = Path(checkpoint)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no checkpoint {path}")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            options = dict(content["hyper_parameters"])
+            state = content["state_dict"]
+            if "arch" not in options or "label_weights" not in state:
+                raise KeyError("arch")
+        except Exception as error:  # what torch.load raises depends on what the file is instead
+            raise ValueError(f"{path} is not a checkpoint of hedgeseg's Segmenter: {error}") from error
+        known = {key: value for key, value in options.items() if not key.startswith("_") and key != "weights"}
+        module = cls(**known)
+        module.load_state_dict(state)
+        module.on_load_checkpoint(content)
+        return module.eval()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, where the training data told them."""
+        return tuple(self.input.get("classes", ()))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, 1 + K, H, W), background first, of normalised images (N, 3, H, W)."""
         return self.network(images)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches to training or evaluation; batch norms that keep their statistics stay in evaluation."""
+        super().train(mode)
+        for module in self._still:
+            module.eval()
+        return self
+
+    def setup(self, stage: str) -> None:
+        """Notes what the data look like; for a balanced loss counts the labels of the training masks.
+
+        Raises:
+            ValueError: the data have another number of classes.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        found = getattr(data, "num_classes", self.num_classes)
+        if found != self.num_classes:
+            raise ValueError(f"the data have {found} classes, the segmenter has num_classes={self.num_classes}")
+        if stage != "fit":
+            return
+        self.input = {key: _plain(getattr(data, key)) for key in _ORIGIN if hasattr(data, key)}
+        if self.balance:
+            dataset = getattr(data, "train_dataset", None)
+            if dataset is None or not hasattr(dataset, "mask"):
+                raise ValueError("balance counts the training masks: give a data module of hedgeseg.data, or balance=0")
+            self.label_weights.copy_(frequency_weights(label_counts(dataset), self.balance))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the images must look like."""
+        checkpoint[INPUT] = self.input
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Reads it back."""
+        self.input = dict(checkpoint.get(INPUT, {}))
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch."""
@@ -61,30 +169,44 @@ class Segmenter(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and mean IoU of a batch, logged over the epoch."""
-        self._evaluate(batch, "val", self.val_metric)
+        self._evaluate(batch, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """The same under `test/`."""
-        self._evaluate(batch, "test", self.test_metric)
+        self._evaluate(batch, "test")
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> torch.Tensor:
-        """Masks uint8 (N, H, W) of a batch: 0 background, class + 1."""
-        return self(batch["image"]).argmax(1).to(torch.uint8)
+        """Masks (N, H, W) of a batch, 0 background, class + 1: uint8, or int32 beside more than 254 classes."""
+        labels = self(batch["image"]).argmax(1)
+        return labels.to(torch.uint8 if self.void == 255 else torch.int32)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under a one-cycle schedule over the whole training."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay)
+        trunk = getattr(self.network, "trunk", None)
+        slow = set() if trunk is None else set(trunk.parameters())
+        learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            ([parameter for parameter in learnt if parameter in slow], self.lr),
+            ([parameter for parameter in learnt if parameter not in slow], self.lr * self.head_lr_factor),
+        ]
+        optimizer = torch.optim.AdamW(
+            [{"params": parameters, "lr": lr} for parameters, lr in groups if parameters],
+            weight_decay=self.weight_decay,
+        )
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps)
+        rates = [lr for parameters, lr in groups if parameters]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _evaluate(self, batch: Batch, stage: str, metric: MulticlassJaccardIndex) -> None:
+    def _evaluate(self, batch: Batch, stage: str) -> None:
         logits, masks = self(batch["image"]), self._masks(batch)
         size = len(logits)
         self.log(f"{stage}/loss", self._loss(logits, masks), batch_size=size, sync_dist=True)
+        name = "pseudo_miou" if bool(torch.as_tensor(batch.get("pseudo", False)).any()) else "miou"
+        metric = self.metrics[f"{stage}_{name}"]
+        assert isinstance(metric, MulticlassJaccardIndex)
         metric.update(logits.argmax(1), masks)
-        self.log(f"{stage}/miou", metric, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        self.log(f"{stage}/{name}", metric, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
 
     def _masks(self, batch: Batch) -> torch.Tensor:
         if "mask" not in batch:
@@ -94,11 +216,16 @@ class Segmenter(LightningModule):
             )
         return batch["mask"]
 
-    @staticmethod
-    def _loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        losses = F.cross_entropy(logits, masks, ignore_index=VOID, reduction="sum")
-        # a batch without a single sure pixel teaches nothing; a mean over none would be NaN
-        return losses / (masks != VOID).sum().clamp(min=1)
+    def _loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        weights = self.label_weights if self.balance else None
+        loss = pixel_loss(logits, masks, self.void, weights, self.focus)
+        return loss + self.dice * dice_loss(logits, masks, self.void) if self.dice else loss
 
     def _metric(self) -> MulticlassJaccardIndex:
-        return MulticlassJaccardIndex(self.num_classes + 1, average="macro", ignore_index=VOID, validate_args=False)
+        return MulticlassJaccardIndex(
+            self.num_classes + 1, average="macro", ignore_index=self.void, validate_args=False
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

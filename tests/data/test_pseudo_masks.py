@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hedgeseg.data import PseudoMaskDataModule, PseudoMasked, Shapes, ShapesDataModule
+from hedgeseg.data import ImageSubset, PseudoMaskDataModule, PseudoMasked, Shapes, ShapesDataModule
 
 
 def shapes(**more):
@@ -105,8 +105,76 @@ def test_learning_and_validation_stay_apart():
             super().setup(stage)
             self.predict_dataset = self.val_dataset
 
-    with pytest.raises(ValueError, match=r"4 images are both learnt from and validated on.*predict: train"):
+    with pytest.raises(ValueError, match=r"all 4 images to learn from are validated on as well.*predict: train"):
         PseudoMaskDataModule(Same(num_val=4, image_size=32)).setup()
+
+
+def test_of_all_images_those_that_are_validated_are_not_learnt_from():
+    class All(ShapesDataModule):
+        def setup(self, stage=None):
+            super().setup(stage)
+            self.val_dataset = ImageSubset(self.predict_dataset, [1, 4], self.predict_dataset.transform)
+
+    module = PseudoMaskDataModule(All(num_predict=6, image_size=32))
+    module.setup()
+    assert module.val_dataset.ids == ["predict_00001", "predict_00004"]
+    assert module.train_dataset.ids == [f"predict_{i:05d}" for i in (0, 2, 3, 5)]
+
+
+class Unmasked(ShapesDataModule):
+    """Scenes nobody drew masks of."""
+
+    def setup(self, stage=None):
+        super().setup(stage)
+        self.predict_dataset.mask = lambda index: None
+        self.val_dataset = ImageSubset(self.predict_dataset, [1, 4], self.predict_dataset.transform)
+
+
+def test_without_true_masks_the_pseudo_masks_are_validated_on_and_say_so(masks):
+    module = PseudoMaskDataModule(Unmasked(num_predict=6, image_size=32), str(masks))
+    module.setup()
+    batch = next(iter(module.val_dataloader()))
+    assert batch["id"] == ["predict_00001", "predict_00004"]
+    assert batch["pseudo"].tolist() == [True, True]
+    assert batch["mask"].unique().tolist() == [0, 4, 255]
+    for name in batch["id"]:
+        (masks / f"{name}.png").unlink()
+    module = PseudoMaskDataModule(Unmasked(num_predict=6, image_size=32), str(masks))
+    module.setup()
+    assert list(module.val_dataloader()) == []
+    with pytest.raises(ValueError, match="no validation image has a mask"):
+        PseudoMaskDataModule(Unmasked(num_predict=6, image_size=32), str(masks), validate_on="true").setup()
+
+
+def test_true_masks_are_not_looked_at_when_pseudo_ones_are_asked_for(masks):
+    class All(ShapesDataModule):
+        def setup(self, stage=None):
+            super().setup(stage)
+            self.val_dataset = ImageSubset(self.predict_dataset, [0], self.predict_dataset.transform)
+
+    module = PseudoMaskDataModule(All(num_predict=6, image_size=32), str(masks), validate_on="pseudo")
+    module.setup()
+    assert module.val_dataset[0]["mask"].unique().tolist() == [0, 4, 255]
+    module = PseudoMaskDataModule(All(num_predict=6, image_size=32), str(masks))
+    module.setup()
+    assert "pseudo" not in module.val_dataset[0]
+
+
+def test_what_is_not_sure_enough_is_not_learnt_from(masks):
+    sure = np.ones((32, 32), np.float16)
+    sure[:8] = 0.4
+    for i in range(6):
+        np.savez(masks / f"predict_{i:05d}.npz", confidence=sure)
+    module = PseudoMaskDataModule(shapes(), str(masks), augment=False, ignore_below=0.5)
+    module.setup()
+    mask = module.train_dataset[2]["mask"]
+    assert (mask[:8] == 255).all()
+    assert mask[8:].unique().tolist() == [0, 4, 255]
+    (masks / "predict_00002.npz").unlink()
+    with pytest.raises(ValueError, match=r"ignore_below needs the confidence.*predict_00002\.npz"):
+        module.train_dataset[2]
+    with pytest.raises(ValueError, match=r"confidence in \[0, 1\]"):
+        PseudoMasked(Shapes(2, "predict"), masks, ignore_below=3)
 
 
 def test_a_shard_of_the_prediction_set():
