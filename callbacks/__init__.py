@@ -1,7 +1,8 @@
-"""Lightning callbacks: watch explanations during training, write seeds while predicting, evaluate while testing."""
+"""Lightning callbacks: watch a network while it trains, write seeds and masks while it predicts, evaluate it."""
 
 from hedgeseg.callbacks.evaluation import Evaluation
 from hedgeseg.callbacks.hedge import HedgeCallback
+from hedgeseg.callbacks.mask_writer import MaskWriter
 from hedgeseg.callbacks.seed_writer import SeedWriter
 
-__all__ = ["Evaluation", "HedgeCallback", "SeedWriter"]
+__all__ = ["Evaluation", "HedgeCallback", "MaskWriter", "SeedWriter"]

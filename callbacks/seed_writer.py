@@ -107,8 +107,11 @@ class SeedWriter(BasePredictionWriter):
             leave_out_done(trainer)
 
     def is_pending(self, identifier: str) -> bool:
-        """Whether an image has no seed yet."""
-        return not has_seed(self.folder, identifier)
+        """Whether an image has no seed yet; one whose id cannot name a file is met, and named, in its turn."""
+        try:
+            return not has_seed(self.folder, identifier)
+        except ValueError:
+            return True
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
