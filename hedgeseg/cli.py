@@ -1,4 +1,4 @@
-"""The console script `hedgeseg`: explain | methods | describe | score | convert | refine | validate | report.
+"""The console script `hedgeseg`; its commands: `hedgeseg --help`.
 
 Exit codes: 0 done; 1 it failed, or `validate` and `convert` found something wrong; 2 it was called wrongly.
 """
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hedgeseg import __version__
-from hedgeseg.commands import convert, describe, explain, methods, refine, report, score, validate
+from hedgeseg.commands import convert, describe, explain, methods, pipeline, refine, report, score, segment, validate
 from hedgeseg.commands.errors import UsageError
 
-_COMMANDS = (explain, methods, describe, score, convert, refine, validate, report)
+_COMMANDS = (explain, methods, describe, pipeline, segment, score, convert, refine, validate, report)
 # What the library raises with a message that says what to do; anything else is a bug and keeps its traceback.
 _EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 

@@ -22,10 +22,11 @@ MAY_IMPORT = {
     "models": {"models", "data"},
     "plots": {"plots"},
     "evaluation": {"evaluation", "attribution", "metrics", "plots", "seeds"},
-    "commands": {"commands", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},
+    "pipeline": {"pipeline", "callbacks", "models", "data", "seeds", "attribution", "metrics", "visual"},
+    "commands": {"commands", "pipeline", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},
     "callbacks": {"callbacks", "evaluation", "seeds", "attribution", "metrics", "visual"},
 }
-LIGHTNING = {"callbacks", "data", "models"}
+LIGHTNING = {"callbacks", "data", "models", "pipeline"}
 
 
 def files(part):

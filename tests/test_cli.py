@@ -143,7 +143,8 @@ def test_near_names_hold_the_word_or_are_spelt_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["explain", "methods", "describe", "score", "convert", "refine", "validate", "report"]
+    "command",
+    ["explain", "methods", "describe", "pipeline", "segment", "score", "convert", "refine", "validate", "report"],
 )
 def test_help_shows_examples_that_the_parser_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

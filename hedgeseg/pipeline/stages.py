@@ -1,0 +1,290 @@
+"""The stages: each makes the files of one folder from those of the stages before it, and says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import Logger
+from torch import nn
+
+from hedgeseg.callbacks.mask_writer import MaskWriter
+from hedgeseg.callbacks.seed_writer import SeedWriter
+from hedgeseg.data import ImageSubset, LabelledImages, PseudoMasked
+from hedgeseg.models import Classifier, Segmenter, build_network
+from hedgeseg.models.architectures import head_name
+from hedgeseg.models.input_statistics import input_statistics
+from hedgeseg.models.segmentation_networks import backbone_name
+from hedgeseg.pipeline.images import PipelineImages, StageData, unfinished
+from hedgeseg.pipeline.predicting import predict
+from hedgeseg.pipeline.pseudo_masks import write_pseudo_masks
+from hedgeseg.pipeline.settings import PipelineSettings
+from hedgeseg.pipeline.training import WEIGHTS, fit
+from hedgeseg.seeds import SeedGenerator
+from hedgeseg.seeds.formats import has_seed
+from hedgeseg.seeds.formats.prediction import has_prediction
+from hedgeseg.seeds.manifest import failures_in
+
+_SHOWN = ("epochs", "image_size", "fit", "crop", "batch_size", "num_workers")
+
+
+@dataclass
+class Work:
+    """What every stage is given.
+
+    Attributes:
+        settings: of all stages.
+        images: what is learnt from and held back.
+        truth: the same images with their true masks, where scores or a yardstick were asked for.
+        out: folder of the stages' folders.
+        accelerator: as Lightning's Trainer takes it.
+        progress: show bars.
+        logger: makes a logger for a stage by its name.
+    """
+
+    settings: PipelineSettings
+    images: PipelineImages
+    out: Path
+    truth: PipelineImages | None = None
+    accelerator: str = "auto"
+    progress: bool = True
+    logger: Callable[[str], Logger | None] = field(default=lambda stage: None)
+
+    def folder(self, stage: str) -> Path:
+        """Of a stage."""
+        return self.out / stage
+
+    @property
+    def classifier_file(self) -> Path:
+        """Weights of the trained classifier."""
+        return self.folder("classifier") / WEIGHTS
+
+
+def classifier(work: Work) -> dict[str, Any]:
+    """Learn the labels; keep the epoch that knows those of the held back images best."""
+    options = work.settings.classifier
+    images = work.images
+    torch.manual_seed(work.settings.seed)
+    told: dict[str, Any] = {key: value for key, value in options.items() if key not in _SHOWN}
+    if told["freeze"] == "trunk":
+        told["freeze"] = _frozen(options["arch"])
+    module = Classifier(len(images.classes), task=images.train.task, **told)
+    metric = "map" if images.train.task == "multilabel" else "accuracy"
+    data = StageData(
+        images,
+        input_statistics(options["arch"]),
+        **_shown(options),
+        train=images.train,
+        val=images.val,
+        seed=work.settings.seed,
+    )
+    found = _fit(work, module, data, "classifier", options["epochs"], f"val/{metric}")
+    return {"metric": metric, "value": found.get("best"), metric: found.get("best"), "epoch": found["epoch"]}
+
+
+def seeds(work: Work) -> dict[str, Any]:
+    """Scores of the labelled classes in every image, by what the classifier looks at."""
+    options = dict(work.settings.seeds)
+    folder = work.folder("seeds") / "files"
+    statistics = input_statistics(work.settings.classifier["arch"])
+    generator = SeedGenerator(
+        **{key: value for key, value in options.items() if key not in (*_SHOWN, "held_back")},
+        mean=statistics[0],
+        std=statistics[1],
+    )
+    seeded = _seeded(work)
+    names = seeded.ids
+    left = unfinished(seeded, [folder.is_dir() and has_seed(folder, name) for name in names])
+    if left is not None:
+        network = _classifier_network(work)
+        data = StageData(work.images, statistics, **_shown(options), predict=left)
+        writer = SeedWriter(str(folder), generator, precision="float16")
+        predict(network, data, writer, len(work.images.classes), "seeds", work.accelerator, work.progress)
+    return {"images": len(names), "failed": _failed(folder, names)}
+
+
+def pseudo_masks(work: Work) -> dict[str, Any]:
+    """Masks to learn from: background placed, edges followed."""
+    folder = work.folder("pseudo_masks") / "files"
+    write_pseudo_masks(work.folder("seeds") / "files", folder, _seeded(work), work.settings.pseudo_masks, work.progress)
+    return {"images": sum(has_prediction(folder, name) for name in _seeded(work).ids)}
+
+
+def segmenter(work: Work) -> dict[str, Any]:
+    """Learn to segment from the pseudo-masks of the images that are learnt from."""
+    masks = work.folder("pseudo_masks") / "files"
+    limit = float(work.settings.segmenter["ignore_below"])
+    train = PseudoMasked(work.images.train, masks, missing="skip", ignore_below=limit)
+    watched = bool(work.settings.seeds["held_back"])
+    val = PseudoMasked(work.images.val, masks, missing="skip", ignore_below=limit) if watched else None
+    found = _segmenter(work, "segmenter", train, val)
+    return {"pseudo_miou": found.get("val/pseudo_miou"), "epoch": found["epoch"]}
+
+
+def masks(work: Work) -> dict[str, Any]:
+    """What the segmentation network says of every image, at the image's own size."""
+    return _masks(work, work.folder("segmenter") / WEIGHTS, work.folder("masks"), work.images.everything)
+
+
+def supervised(work: Work) -> dict[str, Any]:
+    """The same network, learning from the true masks of the same images: the yardstick."""
+    if work.truth is None:
+        raise ValueError("the yardstick needs true masks: give --masks")
+    train, val = _masked(work.truth.train), _masked(work.truth.val)
+    if not len(train) or not len(val):
+        raise ValueError("the yardstick needs true masks of images to learn from and of images that are held back")
+    found = _segmenter(work, "supervised", train, val)
+    folder = work.folder("supervised")
+    return {**_masks(work, folder / WEIGHTS, folder / "masks", work.images.val), "epoch": found["epoch"]}
+
+
+RUNS: dict[str, Callable[[Work], dict[str, Any]]] = {
+    "classifier": classifier,
+    "seeds": seeds,
+    "pseudo_masks": pseudo_masks,
+    "segmenter": segmenter,
+    "masks": masks,
+    "supervised": supervised,
+}
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "classifier": (),
+    "seeds": ("classifier",),
+    "pseudo_masks": ("seeds",),
+    "segmenter": ("classifier", "pseudo_masks"),
+    "masks": ("segmenter",),
+    "supervised": ("classifier",),
+}
+"""Stages whose files a stage reads."""
+
+
+def mask_folder(work: Work, stage: str) -> Path:
+    """Where the masks of a stage are."""
+    return work.folder(stage) / ("masks/files" if stage == "supervised" else "files")
+
+
+def own_settings(settings: PipelineSettings, stage: str) -> dict[str, Any]:
+    """What decides the files of a stage beside the stages before it."""
+    if stage == "supervised":
+        return {"segmenter": settings.segmenter, "masks": settings.masks, "seed": settings.seed}
+    own = {stage: getattr(settings, stage)}
+    return {**own, "seed": settings.seed} if stage in ("classifier", "segmenter") else own
+
+
+def _segmenter(work: Work, stage: str, train: LabelledImages, val: LabelledImages | None) -> dict[str, float]:
+    options = work.settings.segmenter
+    arch, statistics = segmenter_arch(work.settings), input_statistics(work.settings.classifier["arch"])
+    torch.manual_seed(work.settings.seed)
+    skipped = (*_SHOWN, "ignore_below", "augment", "arch", "weights")
+    weights = str(work.classifier_file) if options["weights"] == "classifier" and arch != "unet" else options["weights"]
+    module = Segmenter(
+        len(work.images.classes),
+        arch,
+        None if arch == "unet" else weights,
+        **{key: value for key, value in options.items() if key not in skipped},
+    )
+    data = StageData(
+        work.images,
+        statistics,
+        **_shown(options),
+        train=train,
+        val=val,
+        augment=bool(options["augment"]),
+        seed=work.settings.seed,
+    )
+    every = max(1, options["epochs"] // 4)
+    return _fit(work, module, data, stage, options["epochs"], None, every)
+
+
+def segmenter_arch(settings: PipelineSettings) -> str:
+    """Name of the segmentation network; the classifier's where none is asked for."""
+    return str(settings.segmenter["arch"] or settings.classifier["arch"])
+
+
+def choose_arch(settings: PipelineSettings, arch: str) -> None:
+    """Take an architecture: a classifier's for both networks, a segmentation network's with its backbone."""
+    import torchvision
+
+    if arch == "unet":
+        settings.segmenter["arch"] = arch
+    elif arch in torchvision.models.list_models(module=torchvision.models.segmentation):
+        settings.segmenter["arch"] = arch
+        settings.classifier["arch"] = backbone_name(arch)
+    else:
+        settings.segmenter["arch"] = None
+        settings.classifier["arch"] = arch
+
+
+def _fit(
+    work: Work,
+    module: Any,
+    data: StageData,
+    stage: str,
+    epochs: int,
+    monitor: str | None,
+    check_every: int = 1,
+) -> dict[str, float]:
+    return fit(
+        module,
+        data,
+        work.folder(stage),
+        epochs=epochs,
+        seed=work.settings.seed,
+        name=stage,
+        monitor=monitor,
+        check_every=check_every,
+        accelerator=work.accelerator,
+        logger=work.logger(stage),
+        progress=work.progress,
+    )
+
+
+def _masks(work: Work, checkpoint: Path, folder: Path, dataset: LabelledImages) -> dict[str, Any]:
+    module = Segmenter.load(checkpoint)
+    options = dict(work.settings.masks)
+    classes, batch = options.pop("classes"), options.pop("batch_size")
+    files = folder / "files"
+    left = unfinished(dataset, [files.is_dir() and has_prediction(files, name) for name in dataset.ids])
+    if left is not None:
+        statistics = (tuple(module.input["mean"]), tuple(module.input["std"]))
+        size, way = module.input["image_size"], module.input["fit"]
+        data = StageData(work.images, statistics, size, batch, predict=left, fit=way)
+        generator = {**options, "mean": statistics[0], "std": statistics[1]}
+        writer = MaskWriter(str(files), generator, classes, confidence=False)
+        predict(module.network, data, writer, module.num_classes, folder.name, work.accelerator, work.progress)
+    return {"images": sum(has_prediction(files, name) for name in dataset.ids)}
+
+
+def _seeded(work: Work) -> LabelledImages:
+    """Images that get seeds: the held back ones are only watched, and may do without."""
+    return work.images.everything if work.settings.seeds["held_back"] else work.images.train
+
+
+def _classifier_network(work: Work) -> nn.Module:
+    arch = work.settings.classifier["arch"]
+    return build_network(arch, len(work.images.classes), str(work.classifier_file)).eval()
+
+
+def _frozen(arch: str) -> list[str]:
+    """All parts of a classifier beside the one that its head is in."""
+    with torch.device("meta"):
+        network = build_network(arch, 2)
+    head = head_name(network).partition(".")[0]
+    return [name for name, part in network.named_children() if name != head and any(True for _ in part.parameters())]
+
+
+def _masked(dataset: LabelledImages) -> ImageSubset:
+    return ImageSubset(dataset, [index for index in range(len(dataset)) if dataset.mask(index) is not None])
+
+
+def _failed(folder: Path, names: list[str]) -> list[str]:
+    known = set(names)
+    return sorted(name for name in failures_in(folder) if name in known)
+
+
+def _shown(options: dict[str, Any]) -> dict[str, Any]:
+    """What a stage's images are shown like."""
+    return {key: options[key] for key in _SHOWN if key in options and key != "epochs"}
