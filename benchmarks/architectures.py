@@ -50,7 +50,7 @@ RESIZABLE = {
     "beit_base_patch16_224": 96, "eva02_tiny_patch14_224": 98, "vit_tiny_patch16_224": 96,
     "vit_little_patch16_reg4_gap_256": 96, "vit_base_patch16_siglip_224": 96, "swin_tiny_patch4_window7_224": 112,
     "swinv2_cr_tiny_ns_224": 112, "cait_xxs24_224": 96, "xcit_nano_12_p16_224": 96, "mvitv2_tiny": 96,
-    "coatnet_pico_rw_224": 96, "tiny_vit_5m_224": 112,
+    "coatnet_pico_rw_224": 96,
 }  # fmt: skip
 OF_ANY_SIZE = {
     "pvt_v2_b0": 96, "edgenext_xx_small": 96, "mobilevit_xxs": 128, "mobilevitv2_050": 128, "convformer_s18": 96,
@@ -58,7 +58,7 @@ OF_ANY_SIZE = {
 }  # fmt: skip
 FIXED_TOKENS = {
     "swinv2_tiny_window8_256": 256, "maxxvit_rmlp_nano_rw_256": 256, "efficientformer_l1": 224, "levit_128s": 224,
-    "mixer_s32_224": 224, "efficientformerv2_s0": 224,
+    "mixer_s32_224": 224, "efficientformerv2_s0": 224, "tiny_vit_5m_224": 224,
 }  # fmt: skip
 TOKENS = {**TORCHVISION_TOKENS, **RESIZABLE, **OF_ANY_SIZE, **FIXED_TOKENS}
 FIXED_SIZE = {"inception_v3": 299, **TOKENS}
