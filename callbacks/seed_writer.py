@@ -221,8 +221,9 @@ class SeedWriter(BasePredictionWriter):
         trainer.strategy.barrier("seeds of the second pass")
         if left:
             rank_zero_warn(
-                f"SeedWriter: {len(left)} masks keep the level of their image alone, such as {left[0]!r}: this run has "
-                "no picture of them for the refiner. Run predict once more over all images, without a shard"
+                f"SeedWriter: {len(left)} masks keep the level of their image alone, such as {left[0]!r}: the "
+                "refiner has no photograph of them (`image(index)` of the data set gives it; images of another shard: run "
+                "predict once more without --shard)"
             )
         elif trainer.is_global_zero:
             note_levels(self.folder, levels)
