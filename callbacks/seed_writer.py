@@ -222,8 +222,8 @@ class SeedWriter(BasePredictionWriter):
         if left:
             rank_zero_warn(
                 f"SeedWriter: {len(left)} masks keep the level of their image alone, such as {left[0]!r}: the "
-                "refiner has no photograph of them (`image(index)` of the data set gives it; images of another shard: run "
-                "predict once more without --shard)"
+                "refiner has no photograph of them (`image(index)` of the data set gives it; with images of another "
+                "shard, run predict once more without --shard)"
             )
         elif trainer.is_global_zero:
             note_levels(self.folder, levels)
