@@ -55,6 +55,7 @@ class CommandLine(LightningCLI):
         """A config that names no model means a classifier."""
         parser.set_defaults({"model": {"class_path": "hedgeseg.models.Classifier"}})
         parser.add_argument("--shard", type=str | None, default=None, help="predict: only part i of n, as in 0/4")
+        parser.add_argument("--pipeline", type=dict | None, default=None, help="read by `hedgeseg pipeline` alone")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored; give the model the classes and the task of the data, where it names none."""

@@ -35,6 +35,7 @@ from hedgeseg.data.pseudo_masks import PseudoMaskDataModule, PseudoMasked
 from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record, RecordedImages
 from hedgeseg.data.report import LoadReport
+from hedgeseg.data.selection import SelectedClasses, SelectedDataModule
 from hedgeseg.data.shapes import Shapes, ShapesDataModule
 from hedgeseg.data.sheet import sample_sheet
 from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
@@ -69,6 +70,8 @@ __all__ = [
     "Record",
     "RecordedImages",
     "Sample",
+    "SelectedClasses",
+    "SelectedDataModule",
     "Shapes",
     "ShapesDataModule",
     "VocDataModule",
