@@ -15,7 +15,9 @@ from hedgeseg.data.listing import is_image, natural
 _IMAGE = re.compile(
     "((images?|img|picture|photo|file)_?)?(id|name|file|path)|(image|file)(s|name|path)?|img|picture|photo"
 )
+_UNSURE = re.compile("name|.*id")  # what names the image only where no other column does
 _LABEL = re.compile("(label|class|class_?name|category|target|tag)(s|es)?|categories|y|diagnosis")
+_SEPARATOR_LINE = re.compile('"?sep=.?"?', re.IGNORECASE)
 _SPLIT = ("split", "set", "subset", "partition", "fold_name")
 _GROUP = ("group", "groups", "group_id", "patient", "patient_id", "patientid", "subject", "subject_id")
 _BITS = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
@@ -78,7 +80,8 @@ def read_table(path: str | Path, separator: str | None = None, label_columns: Se
     path = Path(path)
     header, body = _cells(path)
     lower = [cell.lower().replace(" ", "_") for cell in header]
-    image = next((i for i, name in enumerate(lower) if _IMAGE.fullmatch(name)), None)
+    naming = [i for i, name in enumerate(lower) if _IMAGE.fullmatch(name)]
+    image = next((i for i in naming if not _UNSURE.fullmatch(lower[i])), naming[0] if naming else None)
     if image is None or len(header) < 2:
         raise ValueError(
             f"{path} needs a header with a column called image (or file, path, name, id) and one of labels, such as "
@@ -86,8 +89,9 @@ def read_table(path: str | Path, separator: str | None = None, label_columns: Se
         )
     split = next((i for i, name in enumerate(lower) if name in _SPLIT and i != image), None)
     group = next((i for i, name in enumerate(lower) if name in _GROUP and i != image), None)
-    left = [i for i in range(len(header)) if i not in (image, split, group)]
+    left = [i for i, name in enumerate(header) if name and i not in (image, split, group)]
     chosen, unused = _label_columns(path, header, lower, left, label_columns)
+    unused += [f"the {i + 1}. without a name" for i, name in enumerate(header) if not name]
     notes = [f"columns not used: {', '.join(unused)}"] if unused else []
     cells = [[row[i] for i in chosen] for _, row in body]
     names, said, single = _labels(path, [header[i] for i in chosen], cells, [n for n, _ in body], separator, notes)
@@ -111,6 +115,8 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             f"{path} not found: expected a CSV with the columns image,classes or image,<class>,<class>..."
         )
     lines = _text(path).splitlines(keepends=True)
+    if lines and _SEPARATOR_LINE.fullmatch(lines[0].strip()):  # for Excel alone
+        lines[0] = "\n"
     first = next((line for line in lines if line.strip()), "")
     reader = csv.reader(lines, delimiter=_delimiter(first), skipinitialspace=True)
     try:
@@ -124,7 +130,14 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     header = rows[0][1]
     if any(is_image(cell) for cell in header):
         raise ValueError(f"{path} needs a header: its first line {header} is an image. Put image,label above it")
+    twice = [name for name, count in Counter(header).items() if count > 1 and name]
+    if twice:
+        raise ValueError(f"{path} has {header.count(twice[0])} columns called {twice[0]!r}: rename all but one")
+    while not header[-1]:  # separators at the end of a line; some tools write them in some lines only
+        header.pop()
     for line, row in rows[1:]:
+        while len(row) > len(header) and not row[-1]:
+            row.pop()
         if len(row) != len(header):
             raise ValueError(f"{path} line {line}: {len(row)} cells, the header has {len(header)}")
     if len(rows) == 1:

@@ -106,6 +106,28 @@ def test_what_spreadsheets_write(tmp_path, text):
     assert read(tmp_path) == {"0": ("cat",), "1": ("dog",)}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;crack;dent;;\n0.png;1;0;;\n1.png;0;1;;\n",
+        "image;crack;dent\n0.png;1;0;\n1.png;0;1;;\n",
+        "image;crack;dent;\n0.png;1;0\n1.png;0;1;\n",
+        'sep=;\r\n"image";"crack";"dent"\r\n0.png;1;0\r\n1.png;0;1\r\n',
+        ",image,crack,dent\n0,0.png,1,0\n1,1.png,0,1\n",
+    ],
+)
+def test_columns_without_a_name_are_no_classes(tmp_path, text):
+    folder(tmp_path, text)
+    assert read(tmp_path) == {"0": ("crack",), "1": ("dent",)}
+    assert FolderDataModule(str(tmp_path), csv="labels.csv").classes == ("crack", "dent")
+
+
+@pytest.mark.parametrize("header", ["id,filename,label", "image_id,path,label", "name,image,label"])
+def test_a_file_name_says_more_than_a_number(tmp_path, header):
+    folder(tmp_path, f"{header}\n1,0.png,cat\n0,1.png,dog\n")
+    assert read(tmp_path) == {"0": ("cat",), "1": ("dog",)}
+
+
 def test_names_in_windows_code_page(tmp_path):
     folder(tmp_path, "image,label\n0.png,Käfer\n1.png,dog\n".encode("cp1252"))
     assert read(tmp_path)["0"] == ("Käfer",)
@@ -147,6 +169,7 @@ def test_an_image_in_several_rows_has_all_their_labels(tmp_path):
         ("image,label,split\n0.png,cat,train\n1.png,dog,later\n", "line 3: split 'later' is none of train, val, test"),
         ("image,label,class\n0.png,a,b\n", "may all be the labels; give label_columns"),
         ("image,cat,age\n0.png,1,37\n", "line 2: '37' is neither 0 nor 1.*'age' is no class"),
+        ("image,cat,cat\n0.png,1,0\n", "has 2 columns called 'cat'"),
         (b"PK\x03\x04......", "save it as CSV"),
     ],
 )
