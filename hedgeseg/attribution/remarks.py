@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.batch_norm import uses_batch
+from hedgeseg.attribution.rules.batch_norm import couples_images
 from hedgeseg.attribution.rules.structural import BATCH_NORMS, COPIES, PROBABILITIES, VIEWS
 from hedgeseg.attribution.tape import Op, Value
 
 
 def remarks_on(recording: Recording) -> set[str]:
     """Remarks about a recorded forward pass."""
-    found = {batch_statistics(op.module) for op in recording.tape.ops if op.packet in BATCH_NORMS and uses_batch(op)}
+    found = {
+        batch_statistics(op.module) for op in recording.tape.ops if op.packet in BATCH_NORMS and couples_images(op)
+    }
     last = _last_step(recording.logits_value)
     if last is not None and last.packet in PROBABILITIES:
         found.add(probabilities(last.packet, last.module))

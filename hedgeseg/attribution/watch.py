@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hedgeseg.attribution.finite import Suspicion
-from hedgeseg.attribution.rules.batch_norm import uses_batch
+from hedgeseg.attribution.rules.batch_norm import folds_images, uses_batch
 from hedgeseg.attribution.rules.structural import BATCH_NORMS, PROBABILITIES
 from hedgeseg.attribution.tape import Op, found
 
@@ -18,7 +19,8 @@ class Watch(TorchDispatchMode):
 
     Attributes:
         suspicion: Whether anything was not finite.
-        uses_batch: Whether a batch norm normalised by the batch itself.
+        uses_batch: Whether a batch norm normalised by the batch itself. (An instance norm, which torch makes of one,
+            does not.)
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,7 @@ class Watch(TorchDispatchMode):
         self.suspicion = Suspicion()
         self.uses_batch = False
         self._probabilities: list[tuple[Tensor, Any]] = []
+        self._folded: Tensor | None = None  # the last view with the images among the channels
 
     def probabilities(self, logits: Tensor) -> Any:
         """The operation that made what the model returned, if it makes probabilities; else None."""
@@ -36,9 +39,11 @@ class Watch(TorchDispatchMode):
         """Look, and do what was asked."""
         kwargs, packet = kwargs or {}, getattr(func, "overloadpacket", func)
         self.suspicion.look(packet, args, found(Tensor, (args, kwargs)))
-        if packet in BATCH_NORMS and uses_batch(Op(0, func, tuple(args), kwargs, "")):
+        if packet in BATCH_NORMS and args[0] is not self._folded and uses_batch(Op(0, func, tuple(args), kwargs, "")):
             self.uses_batch = True
         out = func(*args, **kwargs)
+        if packet is torch.ops.aten.view and folds_images(args[0].shape, out.shape):
+            self._folded = out
         if packet in PROBABILITIES:
             self._probabilities += [(t, packet) for t in found(Tensor, out)]
         return out

@@ -75,6 +75,17 @@ def test_a_batch_norm_without_statistics(images, method):
     assert len(caught) == 1
 
 
+@pytest.mark.parametrize("method", ["hedge", "lrp_epsilon", "gradient", "center", "grad_cam"])
+@pytest.mark.parametrize("affine", [True, False])
+def test_an_instance_norm_is_no_batch_norm(images, method, affine):
+    net = Net(norm=nn.InstanceNorm2d(4, affine=affine)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        together = attribute(net, images, [0, 1, 2], method)
+        alone = attribute(net, images[:1], [0], method)
+    torch.testing.assert_close(together.maps[:1], alone.maps)
+
+
 @pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "smooth_grad", "gradient_shap"])
 @pytest.mark.parametrize("weights_learn", [True, False])
 def test_a_backbone_without_gradients_is_refused_by_methods_that_need_them(images, method, weights_learn):
