@@ -56,9 +56,9 @@ class Listing:
 
 
 SPLITS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "tst"),
+    "train": ("train", "training", "trn", "train_set", "training_set"),
+    "val": ("val", "valid", "validation", "dev", "val_set", "validation_set"),
+    "test": ("test", "testing", "tst", "test_set", "testing_set"),
 }
 
 

@@ -12,7 +12,7 @@ _DROPPINGS = frozenset({"__macosx", "__pycache__", "@eadir", "desktop.ini", "los
 _SYSTEM = ("$recycle.bin", "system volume information")
 _OPENED = 8  # pairs of files of one name that are looked into
 _VALUES = 16  # colours that a mask holds at most
-_BESIDE = re.compile(r"(.+?)[ _.-](?:mask|masks|gt|seg|segmentation)(?:[ _-]?\d+)?", re.IGNORECASE)
+_BESIDE = re.compile(r"(.+?)[ _.-](?:mask|masks|gt|seg|segmentation|label)(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
 def natural(name: str) -> list[str | int]:

@@ -83,7 +83,8 @@ class MaskValues:
     def _mapped(self, pixels: np.ndarray, path: Path) -> np.ndarray:
         table: Mapping[int, int] = self._greys
         if pixels.ndim == 3:
-            table, pixels = {_packed(colour): id for colour, id in self._colours.items()}, _pack(pixels)
+            greys = {_packed((value, value, value)): id for value, id in self._greys.items() if 0 <= value <= VOID}
+            table, pixels = greys | {_packed(colour): id for colour, id in self._colours.items()}, _pack(pixels)
         found, where = np.unique(pixels, return_inverse=True)
         strange = [value for value in found.tolist() if value not in table]
         if strange:

@@ -28,6 +28,7 @@ def two(folder):
         (("train", "testing"), (4, 4, 4)),
         (("train", "valid", "test"), (4, 4, 4)),
         (("train", "dev", "validation"), (4, 8, 8)),
+        (("training_set", "test_set"), (4, 4, 4)),
         (("images/train", "images/val"), (4, 4, 4)),
         (("train/images", "val/images"), (4, 4, 4)),
         (("train",), (2, 2, 2)),
@@ -85,6 +86,13 @@ def test_masks_beside_their_images_are_no_images(tmp_path):
     found = read_class_folders(tmp_path)
     assert [entry.id for entry in found.entries] == ["ill__a (1)", "ill__face_mask", "ox__b"]
     assert [name for name, _ in found.beside] == ["ill/a (1)_mask.png", "ill/a (1)_mask_1.png"]
+
+
+def test_labels_beside_their_images_are_masks(tmp_path):
+    pictures(tmp_path, "ill/part0.jpg", "ill/part0_label.bmp", "ill/wine_label.jpg", "ox/b.png")
+    found = read_class_folders(tmp_path)
+    assert [entry.id for entry in found.entries] == ["ill__part0", "ill__wine_label", "ox__b"]
+    assert [name for name, _ in found.beside] == ["ill/part0_label.bmp"]
 
 
 def test_two_files_of_one_name_are_two_images(tmp_path):

@@ -111,6 +111,13 @@ def test_a_table_of_colours(tmp_path):
     assert np.array_equal(found[2:], expected(2)[2:])
     assert (found[0] == 3).all()
     assert (found[1] == 255).all()
+    grey = block(255)
+    grey[0] = 128
+    mixed = MaskValues(CLASSES, {255: "crack", 128: "void", "255,0,0": "dent"}).read(
+        write(tmp_path / "g.png", grey), []
+    )
+    assert np.array_equal(mixed[1:], expected(1)[1:])
+    assert (mixed[0] == 255).all()
     indexed = Image.fromarray(pixels).quantize(8)
     assert np.array_equal(values.read(write(tmp_path / "p.png", indexed), []), found)
 
