@@ -43,7 +43,7 @@ def test_a_log_sum_exp_divides_relevance_by_its_gradient(dims, keepdim):
             return y.flatten(1) if isinstance(dims, int) else y.view(len(x), 1)
 
     images = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    maps = attribute(Pool(), images, [0, 0], method="lrp_epsilon").maps
+    maps = attribute(Pool(), images, [0, 0], method="lrp_epsilon", binary=False).maps
     leaf = images.clone().requires_grad_()
     logit = Pool()(leaf)[:, 0]
     # LRP starts with the logit, and its gradient divides it.

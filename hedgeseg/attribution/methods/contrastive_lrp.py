@@ -44,7 +44,9 @@ def explain(problem: Problem, attention: Attention = "cplrp") -> Explanation:
     return Explanation(balance(target, others), recording.logits)
 
 
-def passes(problem: Problem, method: str, starts_of: Starts, attention: Attention) -> tuple[Tensor, Tensor, Recording]:
+def passes(
+    problem: Problem, method: str, starts_of: Starts, attention: Attention = "cplrp"
+) -> tuple[Tensor, Tensor, Recording]:
     """The map of the class and that of the others, (T, N, *space) each, and the forward pass."""
     check_attention(attention)
     book = separate_book(method, alpha=1)
