@@ -159,7 +159,7 @@ class Writing(nn.Module):
         return self.fc(torch.relu(self.second(y)).mean((2, 3)))
 
 
-@pytest.mark.parametrize("method", ["hedge", "lrp_epsilon"])
+@pytest.mark.parametrize("method", ["hedge", "lrp_epsilon", "full_grad", "guided_backprop", "agf"])
 def test_writes_into_views(images, method):
     torch.manual_seed(0)
     writing, functional = Writing(True), Writing(False)

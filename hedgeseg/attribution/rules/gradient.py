@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.aliasing import view_write
 from hedgeseg.attribution.constant import constant
 from hedgeseg.attribution.rules.autograd import differentiable, differentiated
 from hedgeseg.attribution.rules.linear import data, linear_map
@@ -22,14 +23,17 @@ RECTIFIERS = frozenset({aten.relu, aten.relu_, aten.relu6, aten.hardtanh, aten.h
 
 def gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """The operation run again under autograd and differentiated, once per target."""
-    dtype = single(relevance).dtype
-    dtype = dtype.to_real() if dtype.is_complex else dtype
+    r = single(relevance)
+    dtype = r.dtype.to_real() if r.dtype.is_complex else r.dtype
+
+    def leaf(v: Value) -> Tensor:
+        kind = dtype.to_complex() if v.dtype.is_complex else dtype
+        # A write is linear, and no call of torch's: what it reads is not kept.
+        x = r.new_zeros(v.shape, dtype=kind) if op.packet is view_write else data(v, kind).detach()
+        return x.requires_grad_()
+
     with torch.enable_grad():
-        leaves = {
-            v: data(v, dtype.to_complex() if v.dtype.is_complex else dtype).detach().requires_grad_()
-            for v in op.inputs
-            if differentiable(v.dtype)
-        }
+        leaves = {v: leaf(v) for v in op.inputs if differentiable(v.dtype)}
     return differentiated(op, relevance, leaves, lambda a: constant(a, dtype))
 
 
