@@ -134,5 +134,7 @@ def _grown(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     quartered = tuple(-(-side // QUARTER) for side in size)
     if maps.ndim != 3 or tuple(maps.shape[1:]) == tuple(size) or tuple(maps.shape[1:]) != quartered:
         return maps
+    if not len(maps):  # an image of no class
+        return maps.new_zeros(0, *size, dtype=torch.float32)
     grown = F.interpolate(maps.float()[None], size=size, mode="bilinear", align_corners=False)[0]
     return grown.clamp(0, 1)

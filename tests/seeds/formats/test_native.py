@@ -18,6 +18,16 @@ def seed(height=9, width=7):
     return Seed(scores, torch.tensor([3, 14]), mask, scores[0])
 
 
+@pytest.mark.parametrize("scores", ["full", "quarter", "none"])
+def test_a_seed_of_no_class_is_read_again(tmp_path, scores):
+    nothing = torch.zeros(0, 9, 7), torch.zeros(0, dtype=torch.int64), torch.zeros(9, 7, dtype=torch.uint8)
+    write_seed(tmp_path, "good", Seed(*nothing), scores=scores)
+    read = read_seed(tmp_path, "good")
+    assert read.scores.shape == (0, 9, 7)
+    assert read.scores.dtype == torch.float32
+    assert not read.mask.any()
+
+
 def test_what_is_written_is_read(tmp_path):
     wrote = seed()
     write_seed(tmp_path, "2007_000032", wrote)
