@@ -84,7 +84,7 @@ class Explainer:
         sides = self.two_sided
         if sides:
             examples = [with_sides(example) for example in examples]
-        targets = self._targets(network, images, examples)
+        targets = self.targets(network, images, examples)
         result = self.attribute(network, images, targets)
         logits = result.logits.detach().float().cpu()
         maps = result.maps.detach().float().cpu()
@@ -119,7 +119,12 @@ class Explainer:
         """Another network comes."""
         self._width = None
 
-    def _targets(self, network: nn.Module, images: Tensor, examples: Sequence[Example]) -> list[list[int]]:
+    def targets(self, network: nn.Module, images: Tensor, examples: Sequence[Example]) -> list[list[int]]:
+        """Classes to explain of each example, after `look_at`.
+
+        Raises:
+            ValueError: `target="label"` and images without labels.
+        """
         if self.target == "predicted":
             if self.two_sided:
                 logits = _logits(network, images, self.options.get("output"))

@@ -5,6 +5,7 @@ Whatever a logger is given is uint8: Weights & Biases draws float images black w
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,10 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from PIL import Image
 
+from hedgeseg.audit.findings import Findings
+from hedgeseg.audit.result import name_of
 from hedgeseg.callbacks.files import Files
 from hedgeseg.callbacks.look import ClassNames, Look, Panel
-from hedgeseg.visual import Picture, same_size
+from hedgeseg.visual import Picture, contact_sheet, same_size
 
 WANDB_IMAGES = 108
 """Weights & Biases keeps this many images under one key and drops the rest."""
@@ -192,3 +196,83 @@ def relevant_pixels(maps: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     scaled = positive / np.maximum(positive.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
     ids = np.asarray(classes)[scaled.argmax(axis=0)] + 1
     return np.where((scaled.max(axis=0) > SEED_LEVEL) & (ids < 255), ids, 0).astype(np.uint8)
+
+
+AUDIT_BARS = ("accuracy", "pointing", "outside_inside", "border", "corners", "mirror", "removal_drop")
+"""Numbers of an audit that are drawn as bars per class."""
+
+
+def log_audit(
+    loggers: Sequence[Logger], findings: Findings, classes: Sequence[str], alerts: Sequence[str], rows: int
+) -> None:
+    """Show an audit in Weights & Biases: a table of its images, bars per class, one alert; in TensorBoard a sheet.
+
+    Args:
+        loggers: of the run.
+        findings: of the audit.
+        classes: names by index.
+        alerts: what crossed a bound, in words.
+        rows: of the table at most, the most suspicious first.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            _audit_in_wandb(logger.experiment, findings, classes, alerts, rows)
+        elif isinstance(logger, TensorBoardLogger) and findings.evidence[0].thumbnail:
+            sheet = audit_sheet(findings, classes)
+            logger.experiment.add_image("audit/first_to_look_at", sheet, 0, dataformats="HWC")
+
+
+def _audit_in_wandb(run: Any, findings: Findings, classes: Sequence[str], alerts: Sequence[str], rows: int) -> None:
+    import wandb
+
+    names = sorted(findings.overall.keys() - {"images", "accuracy"})
+    table = wandb.Table(
+        columns=["image", "id", "split", "class", "probability", "correct", *names, "cluster", "flagged", "reasons"]
+    )
+    flagged = {(c.class_index, i) for c in findings.clusters if c.flagged for i in c.members}
+    for i in findings.order[:rows]:
+        entry = findings.evidence[i]
+        picture = wandb.Image(decoded(entry.thumbnail)) if entry.thumbnail else None
+        table.add_data(
+            picture,
+            entry.id,
+            entry.split,
+            name_of(entry.class_index, classes),
+            entry.probability,
+            entry.correct,
+            *(entry.numbers.get(name) for name in names),
+            findings.cluster_of[i],
+            (entry.class_index, i) in flagged,
+            "; ".join(findings.reasons[i]),
+        )
+    logged: dict[str, Any] = {"audit/images": table}
+    for name in AUDIT_BARS:
+        values = [
+            [name_of(index, classes), numbers[name]]
+            for index, numbers in findings.per_class.items()
+            if numbers.get(name) is not None and numbers[name] == numbers[name]
+        ]
+        if values:
+            bars = wandb.Table(data=values, columns=["class", name])
+            logged[f"audit/{name}"] = wandb.plot.bar(bars, "class", name, title=name)
+    run.log(logged)
+    run.summary.update({f"audit/{name}": value for name, value in findings.overall.items() if value == value})
+    run.summary["audit/flagged"] = sum(cluster.flagged for cluster in findings.clusters)
+    if alerts:
+        run.alert(title="hedgeseg audit", text="\n".join(alerts), level="WARN")
+
+
+def audit_sheet(findings: Findings, classes: Sequence[str], count: int = 12) -> Picture:
+    """The most suspicious images of an audit on one sheet, with the reasons."""
+    chosen = [findings.evidence[i] for i in findings.order[:count]]
+    reasons = [findings.reasons[i] for i in findings.order[:count]]
+    captions = [
+        f"{entry.id}: {name_of(entry.class_index, classes)} {entry.probability:.2f}; {'; '.join(why) or 'nothing odd'}"
+        for entry, why in zip(chosen, reasons, strict=True)
+    ]
+    return contact_sheet([[decoded(entry.thumbnail)] for entry in chosen], rows=captions)
+
+
+def decoded(jpeg: bytes) -> Picture:
+    """The pixels of a JPEG file, uint8 `(H, W, 3)`."""
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))

@@ -12,10 +12,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from hedgeseg import __version__
-from hedgeseg.commands import convert, describe, explain, methods, pipeline, refine, report, score, segment, validate
+from hedgeseg.commands import (
+    audit,
+    convert,
+    describe,
+    explain,
+    methods,
+    pipeline,
+    refine,
+    report,
+    score,
+    segment,
+    validate,
+)
 from hedgeseg.commands.errors import UsageError
 
-_COMMANDS = (explain, methods, describe, pipeline, segment, score, convert, refine, validate, report)
+_COMMANDS = (explain, methods, describe, pipeline, segment, audit, score, convert, refine, validate, report)
 # What the library raises with a message that says what to do; anything else is a bug and keeps its traceback.
 _EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 

@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "models": {"models", "data"},
     "plots": {"plots"},
     "evaluation": {"evaluation", "attribution", "metrics", "plots", "seeds"},
-    "pipeline": {"pipeline", "callbacks", "models", "data", "seeds", "attribution", "metrics", "visual"},
+    "audit": {"audit", "attribution", "metrics", "seeds", "visual"},
+    "pipeline": {"pipeline", "callbacks", "audit", "models", "data", "seeds", "attribution", "metrics", "visual"},
     "commands": {"commands", "pipeline", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},
-    "callbacks": {"callbacks", "evaluation", "seeds", "attribution", "metrics", "visual"},
+    "callbacks": {"callbacks", "audit", "evaluation", "seeds", "attribution", "metrics", "visual"},
 }
 LIGHTNING = {"callbacks", "data", "models", "pipeline"}
 

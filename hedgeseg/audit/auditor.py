@@ -1,0 +1,194 @@
+"""Looks at images and writes down what the network's view of each rests on."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hedgeseg import visual
+from hedgeseg.attribution import attribute
+from hedgeseg.attribution.contributions import contributions
+from hedgeseg.attribution.explaining import explaining
+from hedgeseg.attribution.recording import select_logits
+from hedgeseg.audit.evidence import Evidence
+from hedgeseg.audit.measures import placement, pooled_maps
+from hedgeseg.audit.profile import Profile, profile
+from hedgeseg.audit.removal import control_region, evidence_region, paint_over
+from hedgeseg.metrics import outside_inside_ratios, pointing_hits, positive_ratios, spearman
+from hedgeseg.visual import Picture
+
+TOLERANCE = 15 / 375
+"""The pointing game's 15 px on the 375 px short side of a VOC image, as a share of the short side."""
+
+THUMBNAIL = 112
+"""Height in pixels of the pictures that are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An image to look at.
+
+    Attributes:
+        id: its name.
+        image: float (C, H, W), as the network takes it, on the CPU.
+        classes: indices of the classes to explain.
+        exclusive: whether an image has exactly one class, so that probabilities are a softmax.
+        regions: bool (T, H, W), where each class's object is; None if that is not known. An empty region is unknown.
+        valid: bool (H, W), pixels that count; None for all.
+        picture: uint8 (H, W, 3) for a thumbnail; None for none.
+    """
+
+    id: str
+    image: Tensor
+    classes: tuple[int, ...]
+    exclusive: bool
+    regions: Tensor | None = None
+    valid: Tensor | None = None
+    picture: Picture | None = None
+
+
+class Auditor:
+    """Explains images and measures the explanations.
+
+    Args:
+        method: name of the attribution method.
+        mirror: also explain the mirrored image, to see whether the maps agree; as much work again.
+        removal: also paint the evidence over and look at the probability; two forward passes per class.
+        options: of `attribute`: layer, chunk, output and the method's own.
+    """
+
+    def __init__(
+        self, method: str = "hedge", mirror: bool = True, removal: bool = True, options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.method = method
+        self.mirror = mirror
+        self.removal = removal
+        self.options = dict(options or {})
+
+    def config(self) -> dict[str, Any]:
+        """What decides the evidence beside network and images, as JSON holds it."""
+        return {"method": self.method, "mirror": self.mirror, "removal": self.removal, "options": self.options}
+
+    @torch.no_grad()
+    def __call__(
+        self, network: nn.Module, subjects: Sequence[Subject], split: str, device: torch.device
+    ) -> list[Evidence]:
+        """Look at images of one shape.
+
+        Args:
+            network: images to logits.
+            subjects: each with at least one class.
+            split: of the data they are of.
+            device: the network's.
+
+        Raises:
+            ValueError: an image with NaN, or whatever else `attribute` refuses.
+        """
+        images = torch.stack([subject.image for subject in subjects]).to(device)
+        targets = [list(subject.classes) for subject in subjects]
+        result = attribute(network, images, targets, method=self.method, **self.options)
+        output, binary = self.options.get("output"), bool(self.options.get("binary", True))
+        with explaining(network):
+            logits = select_logits(network(images), len(images), output)
+        mirrored = None
+        if self.mirror:
+            mirrored = attribute(network, images.flip(-1), targets, method=self.method, **self.options).maps.flip(-1)
+        evidence = []
+        for row, subject in enumerate(subjects):
+            count = len(subject.classes)
+            maps = result.maps[row, :count].float()
+            probabilities = _probabilities(logits[row], subject)
+            numbers = {**placement(maps), "positive_ratio": positive_ratios(maps), **_against_truth(maps, subject)}
+            if mirrored is not None:
+                numbers["mirror"] = spearman(pooled_maps(maps), pooled_maps(mirrored[row, :count].float()))
+            if self.removal:
+                numbers.update(_removal(network, images[row], maps, probabilities, subject, output))
+            counts = contributions(network, images[row : row + 1], targets[row], output, binary).float()
+            evidence += _entries(subject, split, maps, probabilities, numbers, profile(counts, maps))
+        return evidence
+
+
+def _entries(
+    subject: Subject,
+    split: str,
+    maps: Tensor,
+    probabilities: Tensor,
+    numbers: Mapping[str, Tensor],
+    seen: Profile,
+) -> list[Evidence]:
+    small = pooled_maps(maps).half().cpu().numpy()
+    mean, peaks = (part.half().cpu().numpy() for part in (seen.mean, seen.peaks))
+    likeliest = int(probabilities.argmax())
+    return [
+        Evidence(
+            id=subject.id,
+            split=split,
+            class_index=index,
+            probability=float(probabilities[index]),
+            correct=likeliest == index if subject.exclusive else bool(probabilities[index] > 0.5),
+            map=small[row],
+            mean=mean[row],
+            peaks=peaks[row],
+            numbers={name: float(values[row]) for name, values in numbers.items()},
+            thumbnail=b"" if subject.picture is None else thumbnail(subject.picture, maps[row]),
+        )
+        for row, index in enumerate(subject.classes)
+    ]
+
+
+def thumbnail(picture: Picture, relevance: Tensor) -> bytes:
+    """An image beside its overlay, as a small JPEG file."""
+    drawn = visual.side_by_side([picture, visual.overlay(picture, relevance)])
+    height = min(THUMBNAIL, drawn.shape[0])
+    width = max(1, round(drawn.shape[1] * height / drawn.shape[0]))
+    buffer = io.BytesIO()
+    Image.fromarray(drawn).resize((width, height), Image.Resampling.BOX).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def _probabilities(logits: Tensor, subject: Subject) -> Tensor:
+    logits = logits.detach().float().cpu()
+    if len(logits) == 1:  # its sign tells two classes apart
+        return torch.cat([-logits, logits]).sigmoid()
+    return logits.softmax(-1) if subject.exclusive else logits.sigmoid()
+
+
+def _against_truth(maps: Tensor, subject: Subject) -> dict[str, Tensor]:
+    if subject.regions is None:
+        return {}
+    regions = subject.regions.to(maps.device)
+    known = regions.flatten(1).any(1)
+    unknown = maps.new_full((len(maps),), math.nan)
+    if not known.any():
+        return {}
+    valid = None if subject.valid is None else subject.valid.to(maps.device).expand_as(regions)
+    side = min(maps.shape[-2:])
+    ratios = outside_inside_ratios(maps, regions, valid)["outside_inside_ratio"]
+    hits = pointing_hits(maps, regions, TOLERANCE * side, valid)
+    return {
+        "pointing": torch.where(known, hits.to(maps.dtype), unknown),
+        "outside_inside": torch.where(known, ratios.to(maps.dtype), unknown),
+    }
+
+
+def _removal(
+    network: nn.Module, image: Tensor, maps: Tensor, before: Tensor, subject: Subject, output: Any
+) -> dict[str, Tensor]:
+    """Drop of each class's probability without its evidence, and without a like region elsewhere."""
+    painted = []
+    for relevance in maps.cpu():
+        region = evidence_region(relevance)
+        painted += [paint_over(image, region), paint_over(image, control_region(region, relevance))]
+    with explaining(network):
+        logits = select_logits(network(torch.stack(painted)), len(painted), output)
+    after = torch.stack([_probabilities(row, subject) for row in logits]).view(len(maps), 2, -1)
+    index = torch.tensor(subject.classes)
+    drops = before[index][:, None] - after[torch.arange(len(maps)), :, index]
+    return {"removal_drop": drops[:, 0], "control_drop": drops[:, 1]}
