@@ -136,12 +136,13 @@ def _read_from(value: Value) -> Value:
 class _Trace:
     """Follows one dimension backwards.
 
-    `axis` of `value` holds ``outer * count`` entries: the tokens, perhaps once for each image or head before them.
-    Token i there is token ``start + i`` of the value where the trace began.
+    `axis` of `value` holds ``outer * count * inner`` entries: the tokens, perhaps once for each image or head before
+    them, and each with the images of a sequence-first batch behind it. Token i there is token ``start + i`` of the
+    value where the trace began.
     """
 
     def __init__(self, value: Value, axis: int) -> None:
-        self.value, self.axis, self.outer = value, axis, 1
+        self.value, self.axis, self.outer, self.inner = value, axis, 1, 1
         self.count, self.start = value.shape[axis], 0
 
     def run(self, dimensions: int) -> tuple[int, tuple[int, ...]] | None:
@@ -160,7 +161,7 @@ class _Trace:
 
     def _to(self, value: Value, axis: int) -> bool:
         """Go on there, if it has as many tokens."""
-        if not 0 <= axis < len(value.shape) or value.shape[axis] != self.outer * self.count:
+        if not 0 <= axis < len(value.shape) or value.shape[axis] != self.outer * self.count * self.inner:
             return False
         self.value, self.axis = value, axis
         return True
@@ -171,13 +172,13 @@ class _Trace:
         In the row-major index of an entry the tokens are a digit: of weight `low`, up to weight `high`.
         """
         origin = op.inputs[0]
-        low = math.prod(self.value.shape[self.axis + 1 :])
+        low = math.prod(self.value.shape[self.axis + 1 :]) * self.inner
         high = low * self.count
         sides, stride = [], 1
         for axis in reversed(range(len(origin.shape))):
             above = stride * origin.shape[axis]
-            if stride == low and above % high == 0 and above >= high:
-                self.value, self.axis, self.outer = origin, axis, above // high
+            if low % stride == 0 and above % high == 0 and above >= high:
+                self.value, self.axis, self.outer, self.inner = origin, axis, above // high, low // stride
                 return None
             if stride >= low and above <= high and above > stride:
                 sides.append(origin.shape[axis])
@@ -217,7 +218,7 @@ class _Trace:
 
     def _part(self, origin: Value, begin: int, step: int) -> bool:
         """Some of an operand's tokens, which must hold its grid: the tokens before it are class tokens, cut away."""
-        if step != 1 or self.outer != 1:
+        if step != 1 or self.outer != 1 or self.inner != 1:
             return False
         self.start -= begin
         self.value, self.count = origin, origin.shape[self.axis]
@@ -227,7 +228,7 @@ class _Trace:
         parts, rank = op.args[0], len(self.value.shape)
         if int(op.argument(1, "dim", 0)) % rank != self.axis:
             return self._to(next(p for p in parts if isinstance(p, Value)), self.axis)
-        if self.outer != 1:
+        if self.outer != 1 or self.inner != 1:
             return False
         longest = max((p for p in parts if isinstance(p, Value)), key=lambda p: p.shape[self.axis])
         self.start += sum(p.shape[self.axis] for p in parts[: parts.index(longest)])

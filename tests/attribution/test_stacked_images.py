@@ -8,7 +8,7 @@ from torch import nn
 
 from hedgeseg import attribute, resolve_layer
 from hedgeseg.attribution import conservation
-from hedgeseg.attribution.errors import LayerError, UnsupportedModelError
+from hedgeseg.attribution.errors import UnsupportedModelError
 
 FROM_A_LAYER = (
     "hedge", "rsp", "grad_cam", "grad_cam_plus_plus", "relevance_cam", "excitation_backprop",
@@ -44,9 +44,7 @@ def assert_alone(net, images, method, **options):
 def test_batch_against_alone(plan, images):
     net = network(plan)
     for method in AT_THE_PIXELS + FROM_A_LAYER:
-        # A sequence at the end is no map: it takes a layer in front of it.
-        layer = "trunk" if plan == "ends_sequence_first" and method in FROM_A_LAYER else None
-        assert_alone(net, images, method, layer=layer)
+        assert_alone(net, images, method)
 
 
 @pytest.mark.parametrize("options", [{"variant": "official"}, {"residual": "influence", "gamma": 2.0}, {"chunk": 1}])
@@ -55,10 +53,9 @@ def test_options_of_hedging(images, options):
         assert_alone(network(plan), images, "hedge", **options)
 
 
-def test_a_sequence_at_the_end_is_refused_alone_as_in_a_batch(images):
-    for batch in (images, images[:1]):
-        with pytest.raises(LayerError, match="tokens"):
-            resolve_layer(network("ends_sequence_first"), batch)
+def test_a_sequence_at_the_end_is_one_layer_alone_as_in_a_batch(images):
+    net = network("ends_sequence_first")
+    assert resolve_layer(net, images) == resolve_layer(net, images[:1])
 
 
 def test_stacking_behind_or_beside_each_other_is_the_same(images):

@@ -138,7 +138,7 @@ def test_scores_take_classes_that_no_uint8_mask_can_hold(model):
         ({"background": "ottsu"}, "otsu"),
         ({"refine": "crff"}, "crf"),
         ({"merge": "median"}, "sum, max or mean"),
-        ({"fuse": "sum"}, "product, max or mean"),
+        ({"fuse": "sum"}, "product, max, mean, extent"),
         ({"smoothing": 3.0}, "fraction"),
     ],
 )
