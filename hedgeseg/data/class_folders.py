@@ -15,9 +15,7 @@ from hedgeseg.data.listing import (
     stem,
     twin_masks,
 )
-
-IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-MASK_FOLDERS = ("masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "segmentations")
+from hedgeseg.data.paired_folders import IMAGE_FOLDERS, MASK_FOLDERS, split_off_paired
 
 
 def read_class_folders(root: str | Path) -> Listing:
@@ -28,6 +26,7 @@ def read_class_folders(root: str | Path) -> Listing:
     | `<class>/`                                  | classes; `masks/` in `root` or beside it                    |
     | `train/<class>/`, `val/<class>/`, ...       | classes and splits (train, val, test and their usual names) |
     | `images/<class>/` and, maybe, `masks/`      | the same below `images`                                     |
+    | `<class>/images/` and `<class>/masks/`      | classes; masks by the names of their images                 |
 
     Raises:
         FileNotFoundError: `root` is missing.
@@ -75,7 +74,8 @@ def _classes(base: Path, folders: Sequence[Path]) -> tuple[list[Entry], list[tup
     beside: list[tuple[str, Path]] = []
     names = []
     for folder in folders:
-        images, masks = split_off_masks(images_in(folder))
+        files, paired = split_off_paired(folder, images_in(folder))
+        images, masks = split_off_masks(files)
         twins = twin_masks(folder, images)
         images, masks = [name for name in images if name not in twins], [*masks, *twins]
         start = folder.relative_to(base).as_posix()
@@ -87,6 +87,7 @@ def _classes(base: Path, folders: Sequence[Path]) -> tuple[list[Entry], list[tup
             for identifier, name in zip(identifiers, images, strict=True)
         ]
         beside += [(f"{start}/{name}", folder / name) for name in masks]
+        beside += [(f"{start}/{place}", folder / name) for name, place in paired]
     return entries, beside, names
 
 

@@ -88,6 +88,36 @@ def test_masks_beside_their_images_are_no_images(tmp_path):
     assert [name for name, _ in found.beside] == ["ill/a (1)_mask.png", "ill/a (1)_mask_1.png"]
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("images", "masks"),
+        ("img", "mask"),
+        ("photos", "ground_truth"),
+        ("Images", "Labels"),
+        ("deep/images", "deep/gt"),
+    ],
+)
+@pytest.mark.parametrize("start", ["", "train/"])
+def test_folders_of_images_and_masks_inside_a_class_are_pairs(tmp_path, images, masks, start):
+    below = tmp_path / start
+    pictures(below, f"crack/{images}/a.png", f"crack/{images}/b.png", "fine/c.png", "fine/masks/d.png")
+    for name in ("a", "b_mask"):
+        (below / "crack" / masks).mkdir(parents=True, exist_ok=True)
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:5] = 255
+        Image.fromarray(mask).save(below / "crack" / masks / f"{name}.png")
+    module = FolderDataModule(str(tmp_path), train_fraction=0, split="random", background=["fine"])
+    module.setup()
+    assert module.classes == ("crack",)
+    data = module.val_dataset
+    assert len(data) == 4  # "masks" without images beside it hold pictures
+    assert [i for i, name in enumerate(data.ids) if "crack" in name] == [0, 1]
+    for i in (0, 1):
+        assert np.array_equal(np.unique(data.mask(i)[:5]), [1])
+        assert not data.mask(i)[5:].any()
+
+
 def test_labels_beside_their_images_are_masks(tmp_path):
     pictures(tmp_path, "ill/part0.jpg", "ill/part0_label.bmp", "ill/wine_label.jpg", "ox/b.png")
     found = read_class_folders(tmp_path)
