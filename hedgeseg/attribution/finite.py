@@ -40,6 +40,11 @@ _HAND_ON = (
     }
 )  # fmt: skip
 
+# Views of a part: what is in the rest may never be used.
+_PARTS = frozenset(
+    {aten.slice, aten.select, aten.narrow, aten.split, aten.split_with_sizes, aten.chunk, aten.unbind, aten.diagonal}
+)
+
 
 def reads_all(packet: Any, args: Sequence[Any]) -> bool:
     """Whether what is not finite among the inputs of an operation is found in its outputs as well."""
@@ -107,7 +112,15 @@ def refuse_non_finite(model: nn.Module, images: Tensor, logits: Tensor) -> None:
 
 def _first_fault(model: nn.Module, image: Tensor) -> str | None:
     own = image.detach().clone()
-    tape = Tape(own, lambda op: Keeps(inputs=True, outputs=True), lambda packet: False)
+    weights = {t.untyped_storage()._cdata: name for name, t in model.named_parameters()}
+    aside: list[str] = []
+
+    def look_aside(packet: Any, args: Any, tensors: Sequence[Tensor]) -> None:
+        for t in tensors if packet not in VIEWS | _PARTS else ():
+            if (name := weights.get(t.untyped_storage()._cdata)) is not None and _bad(t, masked=True):
+                aside.append(f"{packet} is given {_kind(t)} in the weights {name!r}")
+
+    tape = Tape(own, lambda op: Keeps(inputs=True, outputs=True), lambda packet: False, look_aside=look_aside)
     try:
         with torch.no_grad(), tape.following(model), tape:
             model(own)
@@ -124,7 +137,7 @@ def _first_fault(model: nn.Module, image: Tensor) -> str | None:
         for value in op.outputs:
             if value is not None and value.data is not None and _bad(value.data, _may_mask(op)):
                 return f"{op.name} {where} gives {_kind(value.data)}"
-    return None
+    return aside[0] if aside else None
 
 
 def _bad_constant(op: Op) -> Tensor | None:

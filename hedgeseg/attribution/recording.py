@@ -86,7 +86,7 @@ def record(
     with torch.no_grad():
         own = images.detach().clone()  # a model may write into its input
         suspicion = Suspicion()
-        tape = Tape(own, keeps, is_weighted, wanted, suspicion.look)
+        tape = Tape(own, keeps, is_weighted, wanted, suspicion.look, suspicion.look)
         with tape.following(model), tape:
             logits = select_logits(model(own), len(images), output)
             class_logits = logits

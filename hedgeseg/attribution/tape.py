@@ -197,6 +197,7 @@ class Tape(TorchDispatchMode):
         wanted: Module paths, or ``aten.<op>:<k>`` for the k-th call of an operation, whose outputs are to be kept, with
             all that is computed from then on.
         look: Called with packet, arguments and tensors of every operation that is about to be recorded.
+        look_aside: The same for every operation on constants alone, which is not recorded.
 
     Attributes:
         images: The images' value.
@@ -212,6 +213,7 @@ class Tape(TorchDispatchMode):
         is_weighted: Callable[[Any], bool],
         wanted: frozenset[str] = frozenset(),
         look: Callable[[Any, Any, list[Tensor]], None] | None = None,
+        look_aside: Callable[[Any, Any, list[Tensor]], None] | None = None,
     ) -> None:
         super().__init__()
         self._functions = CustomFunctions(sys._getframe(1).f_code)
@@ -221,7 +223,7 @@ class Tape(TorchDispatchMode):
         self.module_of: dict[Value, str] = {}
         self._keeps, self._is_weighted, self._wanted = keeps, is_weighted, wanted
         self._keep_all = False
-        self._look = look
+        self._look, self._look_aside = look, look_aside
         self._paused = False
         self._values: Any = WeakTensorKeyDictionary()
         self._values[images] = self.images
@@ -268,6 +270,10 @@ class Tape(TorchDispatchMode):
         tensors = found(Tensor, (args, kwargs))
         values = {id(t): value for t in tensors if (value := self.value_of(t)) is not None}
         if not values:
+            if self._look_aside is not None:
+                # What is only written may be memory that was never set.
+                filled = [args[position] for position, _ in self._written(func) if position < len(args)]
+                self._look_aside(packet, args, [t for t in tensors if all(t is not f for f in filled)])
             return func(*args, **kwargs)
         if (ordinary := written_out(func)) is not None:
             with self:

@@ -136,3 +136,45 @@ def test_a_broken_branch_that_the_logits_do_not_depend_on(images):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert attribute(Two(), images, [0, 1, 2], output="logits").maps.isfinite().all()
+
+
+class Quantised(nn.Module):
+    """Its convolution's weights pass a function of the weights alone."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head, self.function = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5), function
+
+    def forward(self, x):
+        weight = self.function(self.conv.weight)
+        return self.head(nn.functional.conv2d(x, weight, self.conv.bias, padding=1).relu().mean((2, 3)))
+
+
+HIDING = {
+    "clamp": (lambda w: w.clamp(-1, 1), INF),
+    "tanh": (torch.tanh, INF),
+    "nan_to_num": (torch.nan_to_num, NAN),
+    "where": (lambda w: torch.where(w > 0, w, 0.0), NAN),
+    "hardtanh of a slice": (lambda w: torch.cat([nn.functional.hardtanh(w[:1]), w[1:]]), INF),
+    "softmax of the inverse": (lambda w: (1 / w.flatten(1)).softmax(1).view_as(w), INF),
+}
+
+
+@pytest.mark.parametrize("function", HIDING)
+@pytest.mark.parametrize("method", ["hedge", "grad_cam", "gradient"])
+def test_weights_that_a_function_of_them_hides_are_named(images, function, method):
+    net = Quantised(HIDING[function][0]).eval()
+    put(net.conv.weight, HIDING[function][1])
+    with pytest.raises(NonFiniteError, match=r"(NaN|infinity) in the weights 'conv\.weight'"):
+        attribute(net, images, [0, 1, 2], method)
+
+
+@pytest.mark.parametrize("method", ["hedge", "gradient"])
+def test_constants_that_are_infinite_on_purpose_are_no_fault(images, method):
+    def masked(w):
+        mask = torch.full((9, 9), -INF).triu(1).softmax(1)  # as attention's mask
+        scratch = torch.empty_like(w).fill_(NAN).zero_()
+        return (w.flatten(2) @ mask).view_as(w) + scratch
+
+    assert attribute(Quantised(masked).eval(), images, [0, 1, 2], method).maps.isfinite().all()
