@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from hedgeseg.attribution.coupling import deviation, refusal, rounding
 from hedgeseg.attribution.errors import NonFiniteError, UnsupportedModelError
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.recording import MixedImagesError
@@ -41,7 +41,9 @@ def _one_by_one(method: Method, problem: Problem, options: dict[str, Any], mixed
             if i == 0 and not _runs_alone(alone):
                 raise _refusal(mixed, "it does not take an image alone") from error
             raise
-        _refuse_coupled(mixed, parts[-1].logits, i)
+        logits = parts[-1].logits
+        if deviation(logits, mixed.logits[i : i + 1]) > rounding(logits.dtype):
+            raise _refusal(mixed, f"the logits of image {i} are others when it comes alone")
         reports.append(report or [])
     if problem.report is not None:
         problem.report.extend(_together(entries) for entries in zip(*reports, strict=True))
@@ -58,21 +60,9 @@ def _runs_alone(problem: Problem) -> bool:
     return True
 
 
-def _refuse_coupled(mixed: MixedImagesError, alone: Tensor, image: int) -> None:
-    together = mixed.logits[image : image + 1]
-    digits = {torch.float64: 1e-6, torch.float32: 1e-3}.get(alone.dtype, 0.1)
-    scale = together.abs().max().clamp(min=1e-6)
-    if float((alone - together).abs().max() / scale) > digits:
-        raise _refusal(mixed, f"the logits of image {image} are others when it comes alone")
-
-
 def _refusal(mixed: MixedImagesError, why: str) -> UnsupportedModelError:
     where = f"module {mixed.op.module!r}" if mixed.op.module else "the model's own forward"
-    return UnsupportedModelError(
-        f"the model mixes the images of a batch ({why}), beginning with {mixed.op.name} in {where}: no map would be of "
-        "one image. Give the images one per call (what an image alone gets is then explained), or change that "
-        "operation (a batch norm without running statistics, a sum over the batch)."
-    )
+    return refusal(why, f", beginning with {mixed.op.name} in {where}")
 
 
 def _together(entries: tuple[Conservation, ...]) -> Conservation:

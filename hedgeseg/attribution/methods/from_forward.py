@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.coupling import refuse_coupling
 from hedgeseg.attribution.errors import UnsupportedModelError
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.finite import refuse_non_finite
@@ -80,11 +81,12 @@ def logits_to_explain(problem: Problem, images: Tensor) -> Tensor:
 
     Raises:
         NonFiniteError: If weights, activations or logits are NaN or infinite.
-        UnsupportedModelError: If a batch norm couples the images.
+        UnsupportedModelError: If the model couples the images.
         TargetError: If a target is not a class of the model.
     """
+    forward = returned_by(problem)
     with Watch() as watch:
-        logits = returned_by(problem)(images)
+        logits = forward(images)
     if watch.uses_batch:
         if len(images) > 1:
             raise UnsupportedModelError(f"{batch_statistics()}. Or give the images one per call")
@@ -95,6 +97,7 @@ def logits_to_explain(problem: Problem, images: Tensor) -> Tensor:
     if watch.suspicion.confirmed():
         refuse_non_finite(problem.model, problem.images, logits)
     check_targets(problem.targets.tolist(), per_target(problem, logits).shape[1])
+    refuse_coupling(problem.model, forward, problem.images, logits.detach())
     return logits
 
 
