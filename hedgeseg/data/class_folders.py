@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hedgeseg.data.entries import Entry, Listing, split_of
+from hedgeseg.data.flat_masks import flat_mask_folder, match_by_name
 from hedgeseg.data.listing import (
     folders_in,
     identifiers_of,
@@ -23,14 +24,14 @@ def read_class_folders(root: str | Path) -> Listing:
 
     | below `root`                                | read as                                                     |
     |---------------------------------------------|-------------------------------------------------------------|
-    | `<class>/`                                  | classes; `masks/` in `root` or beside it                    |
+    | `<class>/`                                  | classes; `masks/` in `root` or beside it, divided or not    |
     | `train/<class>/`, `val/<class>/`, ...       | classes and splits (train, val, test and their usual names) |
     | `images/<class>/` and, maybe, `masks/`      | the same below `images`                                     |
     | `<class>/images/` and `<class>/masks/`      | classes; masks by the names of their images                 |
 
     Raises:
         FileNotFoundError: `root` is missing.
-        ValueError: there are no class folders.
+        ValueError: there are no class folders, or it is not clear whether a folder is one.
     """
     top = Path(root)
     base, inner = top, folders_in(top)
@@ -38,7 +39,8 @@ def read_class_folders(root: str | Path) -> Listing:
     if len(pictures) == 1 and folders_in(pictures[0]) and not _images_directly(pictures[0]):
         base, inner = pictures[0], folders_in(pictures[0])
     masks = _mask_folder(top, base, [folder.name for folder in inner])
-    inner = [folder for folder in inner if folder != masks]
+    flat = flat_mask_folder(top) if masks is None else None
+    inner = [folder for folder in inner if folder not in (masks, flat)]
     splits = _split_folders(inner)
     notes = []
     if splits:
@@ -64,6 +66,8 @@ def read_class_folders(root: str | Path) -> Listing:
         )
     if splits:
         entries = _with_ids(entries, base)
+    if flat is not None:
+        beside += match_by_name(flat, entries)
     classes = tuple(sorted(set(names), key=natural))
     return Listing(str(root), classes, entries, single=True, masks=masks, beside=beside, notes=notes)
 

@@ -57,7 +57,7 @@ class Listing:
 
 SPLITS = {
     "train": ("train", "training", "trn", "train_set", "training_set"),
-    "val": ("val", "valid", "validation", "dev", "val_set", "validation_set"),
+    "val": ("val", "valid", "validation", "dev", "eval", "evaluation", "val_set", "validation_set"),
     "test": ("test", "testing", "tst", "test_set", "testing_set"),
 }
 

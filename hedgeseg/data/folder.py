@@ -195,10 +195,17 @@ class FolderDataModule(ImageDataModule):
         if self.masks is not None and (folder is None or not folder.is_dir()):
             raise FileNotFoundError(f"masks: there is no folder {folder}")
         files = MaskFiles(folder, found.listing.beside, found.classes)
-        if not files.found:
+        if not files.paths:
             return {}
         given = any(found.listing.splits())
         parts = {entry.id: files.of(entry.relative, given) for entry in found.listing.entries}
+        used = {path for some in parts.values() for path, _ in some}
+        if unused := [path for path in files.paths if path not in used]:
+            warnings.warn(
+                f"{found.listing.source}: {len(unused)} of {len(files.paths)} masks match no image, such as "
+                f"{unused[0]}; a mask is called as its image",
+                stacklevel=3,
+            )
         return {name: some for name, some in parts.items() if some}
 
     def _sides(self, whole: FolderImages, entries: Sequence[Entry]) -> dict[str, list[int]]:

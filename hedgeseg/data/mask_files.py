@@ -21,16 +21,18 @@ class MaskFiles:
         folder: the folder of masks, None without one.
         beside: masks that lie beside their images, by path relative to the images.
         classes: names, in the order of their indices.
+
+    Attributes:
+        paths: all the files.
     """
 
     def __init__(self, folder: Path | None, beside: Sequence[tuple[str, Path]], classes: Sequence[str]) -> None:
         self._whole: dict[str, list[MaskPart]] = {}
         self._of_class: dict[str, list[MaskPart]] = {}
-        self.found = 0
         listed = [] if folder is None else [(name, folder / name) for name in images_in(folder)]
         index = {name: i for i, name in enumerate(classes)}
+        self.paths = [path for _, path in (*beside, *listed)]
         for relative, path in (*beside, *listed):
-            self.found += 1
             name = stem(relative)
             self._whole.setdefault(name, []).append((path, None))
             owner = mask_owner(relative)

@@ -26,6 +26,7 @@ def two(folder):
         (("Training", "Validation"), (4, 4, 4)),
         (("train", "test"), (4, 4, 4)),
         (("train", "testing"), (4, 4, 4)),
+        (("train", "evaluation"), (4, 4, 4)),
         (("train", "valid", "test"), (4, 4, 4)),
         (("train", "dev", "validation"), (4, 8, 8)),
         (("training_set", "test_set"), (4, 4, 4)),
@@ -74,11 +75,49 @@ def test_images_and_masks_below_one_root(tmp_path):
     assert read_class_folders(tmp_path / "images").masks == tmp_path / "masks"
 
 
-def test_masks_among_class_folders_are_no_class_unless_nothing_is_like_them(tmp_path):
-    pictures(tmp_path / "a", "cat/a.png", "dog/b.png", "masks/cat/a.png")
-    assert read_class_folders(tmp_path / "a").names == ("cat", "dog")
-    pictures(tmp_path / "b", "mask/a.png", "face/b.png")
-    assert read_class_folders(tmp_path / "b").names == ("face", "mask")
+@pytest.mark.parametrize(
+    ("start", "folder", "mask"),
+    [
+        ("", "masks", "a.png"),
+        ("", "Masks", "cat/a.png"),
+        ("", "MASK", "a_mask.png"),
+        ("", "annotations", "deep/a.png"),
+        ("", "Labels", "cat/a.png"),
+        ("train/", "ground_truth", "a.png"),
+        ("images/", "segmentation", "a.png"),
+    ],
+)
+def test_masks_among_class_folders_are_no_class(tmp_path, folder, mask, start):
+    pictures(tmp_path, f"{start}cat/a.png", f"{start}dog/b.png", f"{folder}/{mask}")
+    module = FolderDataModule(str(tmp_path), train_fraction=0, split="random")
+    module.setup()
+    assert module.classes == ("cat", "dog")
+    assert len(module.val_dataset) == 2
+    found = read_class_folders(tmp_path)
+    assert len(module._mask_parts(module._found)) == 1
+    assert found.masks == (tmp_path / folder) or len(found.beside) == 1
+
+
+def test_a_folder_that_may_be_masks_or_a_class_is_asked_about(tmp_path):
+    pictures(tmp_path, "mask/a.png", "face/b.png")
+    with pytest.raises(
+        ValueError, match=r"is .*mask a class, or a folder of masks\? None of its 1 files.*mv .*mask_class"
+    ):
+        read_class_folders(tmp_path)
+    pictures(tmp_path, "dog/a.png", "cat/a.png")
+    with pytest.raises(ValueError, match=r"may be the mask of 'cat/a' and of 'dog/a'"):
+        read_class_folders(tmp_path)
+
+
+def test_masks_that_match_no_image_are_counted(tmp_path):
+    pictures(tmp_path, "cat/a.png", "dog/b.png", "masks/a.png", "masks/b2.png", "masks/b3.png")
+    with pytest.warns(UserWarning, match=r"2 of 3 masks match no image, such as .*b2\.png"):
+        FolderDataModule(str(tmp_path), train_fraction=0).setup()
+    for path in (tmp_path / "masks").iterdir():
+        path.unlink()
+    pictures(tmp_path, "hole/images/0.png", "hole/masks/1.png")
+    with pytest.warns(UserWarning, match=r"1 of 1 masks match no image"):
+        FolderDataModule(str(tmp_path), train_fraction=0).setup()
 
 
 def test_masks_beside_their_images_are_no_images(tmp_path):
