@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.batch_norm import couples_images
+from hedgeseg.attribution.rules.linear import WEIGHTED
 from hedgeseg.attribution.rules.structural import BATCH_NORMS, COPIES, PROBABILITIES, VIEWS
 from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.watch import sum_to_one
 
 
 def remarks_on(recording: Recording) -> set[str]:
@@ -15,9 +19,9 @@ def remarks_on(recording: Recording) -> set[str]:
     found = {
         batch_statistics(op.module) for op in recording.tape.ops if op.packet in BATCH_NORMS and couples_images(op)
     }
-    last = _last_step(recording.logits_value)
-    if last is not None and last.packet in PROBABILITIES:
-        found.add(probabilities(last.packet, last.module))
+    maker = _makes_probabilities(recording)
+    if maker is not None:
+        found.add(probabilities(maker.packet, maker.module))
     return found
 
 
@@ -39,6 +43,34 @@ def batch_statistics(module: str = "") -> str:
         "alone gets is explained, which is not what it gets among others. Train it with "
         "track_running_stats=True, or put a group or instance norm in its place"
     )
+
+
+def _makes_probabilities(recording: Recording) -> Op | None:
+    """The operation that makes the logits probabilities: the last one, or one behind which only arithmetic follows.
+
+    In the second case the values tell: all lie within 0 and 1, and every way back leads through such an operation
+    before it meets a weight. (An exponential is one where the rows sum to 1.)
+    """
+    last = _last_step(recording.logits_value)
+    if last is not None and last.packet in PROBABILITIES:
+        return last
+    logits = recording.logits
+    if not bool(((logits >= 0) & (logits <= 1)).all()):
+        return None
+    makers = PROBABILITIES | ({torch.ops.aten.exp} if sum_to_one(logits) else set())
+    todo, seen, found = [recording.logits_value], set(), None
+    while todo:
+        op = todo.pop().producer
+        if op is None or op.packet in WEIGHTED:
+            return None
+        if op in seen:
+            continue
+        seen.add(op)
+        if op.packet in makers:
+            found = op
+        else:
+            todo.extend(op.inputs)
+    return found
 
 
 def _last_step(value: Value) -> Op | None:

@@ -33,7 +33,10 @@ class Watch(TorchDispatchMode):
     def probabilities(self, logits: Tensor) -> Any:
         """The operation that made what the model returned, if it makes probabilities; else None."""
         mine = logits.untyped_storage()._cdata
-        return next((packet for t, packet in self._probabilities if t.untyped_storage()._cdata == mine), None)
+        made = next((packet for t, packet in self._probabilities if t.untyped_storage()._cdata == mine), None)
+        if made is None and self._probabilities and sum_to_one(logits):  # by arithmetic behind a softmax
+            return self._probabilities[-1][1]
+        return made
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Look, and do what was asked."""
@@ -47,3 +50,11 @@ class Watch(TorchDispatchMode):
         if packet in PROBABILITIES:
             self._probabilities += [(t, packet) for t in found(Tensor, out)]
         return out
+
+
+def sum_to_one(logits: Tensor) -> bool:
+    """Whether what a model returned, (N, K), lies within 0 and 1 and sums to 1 for every image."""
+    y = logits.detach()
+    if y.shape[1] < 2 or not bool(((y >= 0) & (y <= 1)).all()):
+        return False
+    return bool(((y.sum(1, dtype=torch.float64) - 1).abs() < 1e-3).all())

@@ -57,6 +57,43 @@ def test_a_method_without_a_rule_for_them_says_so_too(images, end):
         attribute(Net(ENDS[end]).eval(), images, [0, 0, 0], "lrp_epsilon")
 
 
+BEHIND = {
+    "softmax, clamped": lambda y: y.softmax(1).clamp(1e-7, 1 - 1e-7),
+    "two softmaxes": lambda y: (y.softmax(1) + (2 * y).softmax(1)) / 2,
+    "1-p, p": lambda y: (lambda p: torch.cat([1 - p, p], 1))(torch.sigmoid(y[:, :1])),
+}
+NORMALISED = {
+    "sigmoid, scaled by 1": lambda y: torch.sigmoid(y) * 1.0,
+    "exponentials, normalised": lambda y: y.exp() / y.exp().sum(1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "end"),
+    [(m, e) for m in ("hedge", "grad_cam") for e in BEHIND | NORMALISED]
+    + [(m, e) for m in ("gradient",) for e in BEHIND],
+)
+def test_probabilities_behind_more_arithmetic_are_remarked_too(images, end, method):
+    with pytest.warns(UserWarning, match=r"probabilities.*(softmax|sigmoid|exp).*output=") as caught:
+        attribute(Net((BEHIND | NORMALISED)[end]).eval(), images, [[0], [0, 1], [1]], method)
+    assert len(caught) == 1
+
+
+GATED = {
+    "gate": lambda y: 0.5 + 0.01 * torch.tanh(y) * torch.sigmoid(y),
+    "attention": lambda y: 0.1 * y * y.softmax(1),
+    "clamped": lambda y: y.clamp(0, 1),
+}
+
+
+@pytest.mark.parametrize("end", GATED)
+@pytest.mark.parametrize("method", ["hedge", "gradient"])
+def test_values_within_0_and_1_alone_are_no_probabilities(images, end, method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attribute(Net(GATED[end]).eval(), images, [0, 1, 2], method)
+
+
 @pytest.mark.parametrize("method", ["hedge", "gradient"])
 def test_logits_beside_probabilities_and_gates_inside_are_no_matter(images, method):
     net = Net(lambda y: {"logits": y * torch.sigmoid(y), "probabilities": y.softmax(1)}).eval()
