@@ -10,8 +10,8 @@ from hedgeseg.commands.errors import UsageError
 
 EPILOG = """
 examples:
-  hedgeseg segment DIR/images --checkpoint runs/pipeline/segmenter/segmenter.ckpt --out masks
-  hedgeseg segment a.jpg b.jpg --checkpoint segmenter.ckpt --out masks --scales 0.75,1 --refine pamr
+  hedgeseg segment DIR/images --checkpoint runs/pipeline/segmenter/weights.ckpt --out masks
+  hedgeseg segment a.jpg b.jpg --checkpoint weights.ckpt --out masks --scales 0.75,1 --refine pamr
 """
 
 
