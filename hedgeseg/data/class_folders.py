@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hedgeseg.data.entries import Entry, Listing, split_of
+from hedgeseg.data.entries import Entry, Listing, split_of, split_word
 from hedgeseg.data.flat_masks import flat_mask_folder, match_by_name
 from hedgeseg.data.listing import (
     folders_in,
@@ -16,7 +16,15 @@ from hedgeseg.data.listing import (
     stem,
     twin_masks,
 )
-from hedgeseg.data.paired_folders import IMAGE_FOLDERS, MASK_FOLDERS, split_off_paired
+from hedgeseg.data.paired_folders import (
+    ANNOTATION_FOLDERS,
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    PHOTOGRAPH_FOLDERS,
+    split_off_paired,
+)
+
+_PAIRED = (*PHOTOGRAPH_FOLDERS, *ANNOTATION_FOLDERS)
 
 
 def read_class_folders(root: str | Path) -> Listing:
@@ -26,6 +34,7 @@ def read_class_folders(root: str | Path) -> Listing:
     |---------------------------------------------|-------------------------------------------------------------|
     | `<class>/`                                  | classes; `masks/` in `root` or beside it, divided or not    |
     | `train/<class>/`, `val/<class>/`, ...       | classes and splits (train, val, test and their usual names) |
+    | `seg_train/<class>/`, `seg_test/<class>/`   | the same, where all hold the same classes                   |
     | `images/<class>/` and, maybe, `masks/`      | the same below `images`                                     |
     | `<class>/images/` and `<class>/masks/`      | classes; masks by the names of their images                 |
 
@@ -105,11 +114,43 @@ def _with_ids(entries: Sequence[Entry], base: Path) -> list[Entry]:
 
 
 def _split_folders(inner: Sequence[Path]) -> dict[Path, str]:
-    """Folders that are splits: named so, with folders of images and no image directly in them."""
+    """Folders that are splits: named so, with folders of images and no image directly in them.
+
+    A word of a split in a longer name counts where all these folders hold the same classes.
+
+    Raises:
+        ValueError: the folders hold the same folders, and no name says that they are splits.
+    """
     named = {folder: split for folder in inner if (split := split_of(folder.name))}
+    repeated = _repeated(inner)
+    if repeated and len(named) < len(inner) and len(set(named.values())) < 2:
+        named = {folder: split for folder in inner if (split := split_of(folder.name) or split_word(folder.name))}
+        if len(named) < len(inner) or len(set(named.values())) < 2:
+            _ask_about(inner, repeated)
     found = {folder: split for folder, split in named.items() if _pictures_of(folder) and not _images_directly(folder)}
     alone = len(found) == len(inner)
     return found if alone or len(set(found.values())) > 1 else {}
+
+
+def _repeated(inner: Sequence[Path]) -> list[str]:
+    """Names of folders with images that lie in every one of several folders, if most do and there are two or more."""
+    if len(inner) < 2 or any(_images_directly(folder) for folder in inner):
+        return []
+    below = [{one.name for one in _pictures_of(folder) if images_in(one)} for folder in inner]
+    names = set.intersection(*below) - {name for one in below for name in one if name.lower() in _PAIRED}
+    return sorted(names, key=natural) if len(names) > 1 and 2 * len(names) >= len(set.union(*below)) else []
+
+
+def _ask_about(inner: Sequence[Path], repeated: Sequence[str]) -> None:
+    first, last = inner[0], inner[-1]
+    raise ValueError(
+        f"{first.parent}: are {', '.join(folder.name for folder in inner)} classes, or parts of a split? All hold the "
+        f"folders {', '.join(repeated[:5])}{', ...' if len(repeated) > 5 else ''}.\n"
+        f"  parts of a split: name them train and val, such as: mv {first} {first.with_name('train')}; "
+        f"mv {last} {last.with_name('val')}\n"
+        f"  classes: move the images of each up into it, such as: mv {first / repeated[0]}/* {first}/\n"
+        "  either way: list the images in a csv with the columns image,label,split, and give --data.csv"
+    )
 
 
 def _pictures_of(split: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """What folders and tables say of images, in their own words, before it is decided what the words mean."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,3 +71,15 @@ def split_of(name: str) -> str | None:
         ('val', None)
     """
     return next((split for split, names in SPLITS.items() if name.strip().lower() in names), None)
+
+
+def split_word(name: str) -> str | None:
+    """The split that a folder's name begins or ends with; None where there is none, or two.
+
+    Example:
+        >>> split_word("seg_train"), split_word("val2017"), split_word("train_val"), split_word("trains")
+        ('train', 'val', None, None)
+    """
+    words = re.findall("[a-z]+", name.lower())
+    found = {split for word in (*words[:1], *words[-1:]) if (split := split_of(word))}
+    return found.pop() if len(found) == 1 else None

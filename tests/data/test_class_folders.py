@@ -27,6 +27,9 @@ def two(folder):
         (("train", "test"), (4, 4, 4)),
         (("train", "testing"), (4, 4, 4)),
         (("train", "evaluation"), (4, 4, 4)),
+        (("seg_train", "seg_test"), (4, 4, 4)),
+        (("train2017", "val2017"), (4, 4, 4)),
+        (("Train images", "Valid images", "test"), (4, 4, 4)),
         (("train", "valid", "test"), (4, 4, 4)),
         (("train", "dev", "validation"), (4, 8, 8)),
         (("training_set", "test_set"), (4, 4, 4)),
@@ -44,6 +47,23 @@ def test_folders_of_splits_are_splits_and_no_classes(tmp_path, folders, sizes):
     found = (module.train_dataset, module.val_dataset, module.test_dataset)
     assert tuple(0 if data is None else len(data) for data in found) == sizes
     assert len(module.predict_dataset) == 4 * len(folders)
+
+
+@pytest.mark.parametrize(
+    "folders", [("fold1", "fold2"), ("batch_a", "batch_b", "batch_c"), ("train", "rest"), ("train_1", "train_2")]
+)
+def test_folders_that_repeat_the_same_folders_are_asked_about(tmp_path, folders):
+    pictures(tmp_path, *(name for folder in folders for name in two(folder)))
+    message = (
+        rf"are {', '.join(sorted(folders))} classes, or parts of a split\? All hold the folders cat, dog.\n.*mv .*train"
+    )
+    with pytest.raises(ValueError, match=message):
+        read_class_folders(tmp_path)
+
+
+def test_a_class_may_be_called_after_a_split(tmp_path):
+    pictures(tmp_path, "bullet_train/day1/a.png", "test_tube/shelf/a.png", "car/a.png")
+    assert read_class_folders(tmp_path).names == ("bullet_train", "car", "test_tube")
 
 
 def test_a_class_may_be_called_as_a_split(tmp_path):
