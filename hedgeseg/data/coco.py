@@ -1,5 +1,6 @@
 """A folder in COCO format: `images/`, `instances.json` and, if there are any, `masks/` of semantic ids."""
 
+import warnings
 from collections import Counter
 from collections.abc import Container, Sequence
 from itertools import chain, count
@@ -15,6 +16,7 @@ from hedgeseg.data.coco_objects import CocoObject, paint, read_object
 from hedgeseg.data.dataset import ImageSubset
 from hedgeseg.data.fit import Fit
 from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.negatives import seems_negative
 from hedgeseg.data.orientation import Size, read_header
 from hedgeseg.data.records import Record
 from hedgeseg.data.split import split_indices
@@ -162,6 +164,13 @@ class CocoFolderDataModule(ImageDataModule):
         still = self.still
         whole = CocoFolder(self.root, still, annotation=self.annotation, instances=self._instances)
         self._classes, self._instances = whole.classes, None
+        if nothing := [name for name in whole.classes if seems_negative(name)]:
+            warnings.warn(
+                f"{self.root}: category {nothing[0]!r} is taken for a class to be found in a picture. If it means that "
+                f"there is nothing to find, leave it and its annotations out of {self.annotation}: an image without "
+                "annotations shows none of the classes",
+                stacklevel=2,
+            )
         train, val = split_indices(len(whole), self.train_fraction, self.seed)
         if train:
             self.train_dataset = ImageSubset(whole, train, self.moving, random=True)

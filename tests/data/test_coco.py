@@ -1,5 +1,6 @@
 import warnings
 
+import miniatures
 import numpy as np
 import pytest
 import torch
@@ -454,3 +455,9 @@ def test_pictures_keep_their_shape(tmp_path, fit, shapes):
         height, width = batch["content_size"][0].tolist()
         assert abs(width / height - 4 / 3) < 0.02
     assert next(iter(module.train_dataloader()))["image"].shape[2:] == (64, 64)
+
+
+def test_a_category_that_sounds_like_nothing_is_told(tmp_path):
+    miniatures.write_coco_folder(tmp_path, categories=[{"id": 7, "name": "fish"}, {"id": 3, "name": "good"}])
+    with pytest.warns(UserWarning, match=r"category 'good' is taken for a class.*leave it.*out of instances\.json"):
+        CocoFolderDataModule(str(tmp_path), image_size=32).setup()
