@@ -17,13 +17,15 @@ layouts are those of `mask_layouts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hedgeseg.callbacks.mask_layouts import looks_like_masks, read_mask
+from hedgeseg.callbacks.mask_layouts import MaskError, looks_like_masks, read_mask
 
 VOID = 255
 
@@ -167,6 +169,23 @@ class Batch:
     def located(self) -> bool:
         """Whether the batch says where its objects are."""
         return self._masks is not None or any(boxes is not None for boxes in self._boxes)
+
+    @cached_property
+    def oddity(self) -> str | None:
+        """What the masks of the batch contradict its labels in, with a remedy; None if nothing."""
+        shown: list[tuple[set[int], tuple[int, ...]]] = []
+        for i, labels in enumerate(self.labels if self._masks is not None else ()):
+            with suppress(MaskError):
+                mask = self.mask(i)
+                ids = {self._voids[i]} if mask is None else {int(v) for v in mask.unique()}
+                shown.append((ids - {0, self._voids[i]}, labels or ()))
+        classes = set().union(*(ids for ids, _ in shown))
+        remedy = "masks hold 0 for background, class index + 1, and void (255) for pixels that do not count"
+        if not classes and any(labels for _, labels in shown):
+            return f"no mask of a labelled batch shows a class, only background (0) and void (255); {remedy}"
+        if classes == {1} and any(ids and labels and 0 not in labels for ids, labels in shown):
+            return f"all masks of a batch hold only 0 and 1, but its images are of other classes than 0; {remedy}"
+        return None
 
     def mask(self, index: int) -> Tensor | None:
         """The mask of an image, int64 `(H, W)`; None if the batch has none, or nothing but void.

@@ -128,10 +128,13 @@ class Watching:
 
     def _take(self, batch: Batch, index: int) -> Example:
         try:
-            return batch.example(index)
+            example = batch.example(index)
         except MaskError as error:
             self._tolerating.note("reading the masks, images go without", error)
             return batch.example(index, masked=False)
+        if batch.oddity is not None:
+            self._tolerating.tell("masks", batch.oddity)
+        return example
 
     def _failed(self, example: Example, error: Exception) -> None:
         self.failed.add(example.key)

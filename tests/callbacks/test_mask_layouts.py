@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hedgeseg.callbacks.batches import read_batch
+from hedgeseg.callbacks.batches import Batch, read_batch
 from hedgeseg.callbacks.mask_layouts import MaskError, looks_like_masks, read_mask
 
 IDS = torch.zeros(2, 8, 10, dtype=torch.int64)
@@ -91,3 +91,18 @@ def test_what_looks_like_masks():
 def test_what_cannot_be_read_is_described(masks, message):
     with pytest.raises(MaskError, match=message):
         read_mask(masks, 0, 2, (8, 10))
+
+
+@pytest.mark.parametrize(
+    ("masks", "labels", "message"),
+    [
+        (IDS.gt(0).byte() * 255, [2, 1], "no mask of a labelled batch shows a class"),
+        (torch.full_like(IDS, 255), [2, 1], "no mask of a labelled batch shows a class"),
+        (IDS > 0, [2, 1], "hold only 0 and 1, but"),
+        (IDS, [2, 1], None),
+        (IDS > 0, [0, 0], None),
+    ],
+)
+def test_masks_that_contradict_the_labels_are_told_of(masks, labels, message):
+    oddity = Batch({"image": IMAGES, "mask": masks, "label": torch.tensor(labels)}, "0").oddity
+    assert oddity is None if message is None else message in oddity and "class index + 1" in oddity
