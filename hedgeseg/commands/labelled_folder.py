@@ -89,7 +89,7 @@ class LabelledFolder:
         name = self.ids[index]
         parts = self._masks.of(self._relative[name], split=True)
         if not parts:
-            size = None if self._blank_size is None or not self._masks.found else self._blank_size(name)
+            size = None if self._blank_size is None or not self._masks.paths else self._blank_size(name)
             return None if size is None else np.zeros(size, np.uint8)
         labels = self._labels_of(name) if self._labels_of is not None else ()
         labels = labels or range(len(self.classes) == 1)
