@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hedgeseg.metrics import Comparison
+from hedgeseg.metrics.resampling import Statistic, compare_pooled, pooled_interval
 from hedgeseg.metrics.seed_curve import seed_curves
 
 Cells = tuple[Sequence[int], Sequence[int]]
@@ -44,7 +45,7 @@ def best_parts(seeds: Sequence[Cells], num_classes: int, bins: int) -> Tensor:
 
 def mean_iou(parts: Tensor) -> float:
     """Mean IoU of all images together, from `best_parts` (N, C + 1, 3)."""
-    return float(_miou(torch.ones(1, len(parts), dtype=torch.float64), parts))
+    return float(_miou(parts)(torch.ones(1, len(parts), dtype=torch.float64)))
 
 
 def miou_interval(parts: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
@@ -56,8 +57,8 @@ def miou_interval(parts: Tensor, resamples: int = 1000, level: float = 0.95, see
         level: of confidence.
         seed: of the resampling.
     """
-    low, high = _quantiles(_miou(_drawn(len(parts), resamples, seed), parts), level)
-    return low, high
+    found = pooled_interval(_miou(parts), len(parts), level, resamples, seed)
+    return found.low, found.high
 
 
 def compare_miou(
@@ -72,35 +73,12 @@ def compare_miou(
         level: of confidence.
         seed: of both.
     """
-    difference = mean_iou(first) - mean_iou(second)
-    weights = _drawn(len(first), resamples, seed)
-    low, high = _quantiles(_miou(weights, first) - _miou(weights, second), level)
-    generator = torch.Generator().manual_seed(seed)
-    # Without a difference between the methods, an image's two results could as well be exchanged.
-    swap = torch.randint(2, (resamples, len(first)), generator=generator).double()
-    exchanged = _miou_of((1 - swap) @ first.flatten(1) + swap @ second.flatten(1), first) - _miou_of(
-        swap @ first.flatten(1) + (1 - swap) @ second.flatten(1), first
-    )
-    beyond = int((exchanged.abs() >= abs(difference) - 1e-12).sum())
-    return Comparison(difference, low, high, (beyond + 1) / (resamples + 1), len(first))
+    return compare_pooled(_miou(torch.cat([first, second])), len(first), level, resamples, seed)
 
 
-def _drawn(images: int, resamples: int, seed: int) -> Tensor:
-    """How often each image is in each resampled data set, float64 (resamples, images)."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(images, (resamples, images), generator=generator)
-    return torch.zeros(resamples, images, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
+def _miou(parts: Tensor) -> Statistic:
+    def miou(weights: Tensor) -> Tensor:
+        hits, predicted, true = (weights @ parts.flatten(1)).view(-1, *parts.shape[1:]).unbind(2)
+        return (hits / (predicted + true - hits)).nanmean(1)
 
-
-def _miou(weights: Tensor, parts: Tensor) -> Tensor:
-    return _miou_of(weights @ parts.flatten(1), parts)
-
-
-def _miou_of(pooled: Tensor, parts: Tensor) -> Tensor:
-    hits, predicted, true = pooled.view(-1, *parts.shape[1:]).unbind(2)
-    return (hits / (predicted + true - hits)).nanmean(1)
-
-
-def _quantiles(values: Tensor, level: float) -> tuple[float, float]:
-    low, high = torch.quantile(values, values.new_tensor([(1 - level) / 2, (1 + level) / 2])).tolist()
-    return low, high
+    return miou

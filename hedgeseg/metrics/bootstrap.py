@@ -5,43 +5,13 @@ methods are compared on the same images, drawn together, which removes that diff
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from hedgeseg.metrics.resampling import Comparison, Interval, Statistic, quantiles, random_signs, resampled
+
 __all__ = ["Comparison", "Interval", "compare", "confidence_interval", "ratio_interval"]
-
-CHUNK = 256
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its confidence interval; NaN throughout if no value is defined."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Mean of first minus second with its confidence interval.
-
-    Attributes:
-        difference: first minus second.
-        low: lower end of the interval.
-        high: upper end.
-        p_value: two-sided, of the sign-flip test: without a difference between the methods, the sign of each image's
-            difference is a coin's, so how often are random signs at least as extreme? At least 1 / (resamples + 1).
-        maps: number of maps on which both are defined.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    maps: int
 
 
 def confidence_interval(
@@ -67,7 +37,7 @@ def confidence_interval(
     """
     _validate(values, images, classes, level, resamples)
     total, count = _sums(values, images, classes)
-    return _interval(_mean(total, count), _resampled(total, count, resamples, seed), level)
+    return _interval(_mean(total, count), resampled(_mean_of(total, count), len(total), resamples, seed), level)
 
 
 def ratio_interval(
@@ -96,7 +66,10 @@ def ratio_interval(
     _validate(numerator, images, None, level, resamples)
     both = ~(numerator.isnan() | denominator.isnan())
     sums = [_sums(column.masked_fill(~both, torch.nan), images, None) for column in (numerator, denominator)]
-    means, drawn = [_mean(*part) for part in sums], [_resampled(*part, resamples, seed) for part in sums]
+    means, drawn = (
+        [_mean(*part) for part in sums],
+        [resampled(_mean_of(*part), len(part[0]), resamples, seed) for part in sums],
+    )
     return _interval(means[0] / means[1], drawn[0] / drawn[1], level)
 
 
@@ -128,7 +101,7 @@ def compare(
     difference = first.detach().double().cpu() - second.detach().double().cpu()
     _validate(difference, images, classes, level, resamples)
     total, count = _sums(difference, images, classes)
-    interval = _interval(_mean(total, count), _resampled(total, count, resamples, seed), level)
+    interval = _interval(_mean(total, count), resampled(_mean_of(total, count), len(total), resamples, seed), level)
     maps = int((~difference.isnan()).sum())
     p_value = _sign_flip(total, count, resamples, seed) if maps else math.nan
     return Comparison(interval.mean, interval.low, interval.high, p_value, maps)
@@ -169,34 +142,20 @@ def _mean(total: Tensor, count: Tensor) -> Tensor:
     return (total.sum(-2) / count.sum(-2)).nanmean(-1)
 
 
-def _resampled(total: Tensor, count: Tensor, resamples: int, seed: int) -> Tensor:
-    """The means of resampled data sets, float64 `(resamples,)`."""
-    if not len(total):
-        return torch.full((resamples,), math.nan, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
-    means = []
-    for size in _chunks(resamples):
-        drawn = torch.randint(len(total), (size, len(total)), generator=generator)
-        weights = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
-        means.append(((weights @ total) / (weights @ count)).nanmean(1))
-    return torch.cat(means)
+def _mean_of(total: Tensor, count: Tensor) -> Statistic:
+    """The mean over classes and maps of weighted images."""
+    return lambda weights: ((weights @ total) / (weights @ count)).nanmean(1)
 
 
 def _sign_flip(total: Tensor, count: Tensor, resamples: int, seed: int) -> float:
     """How often random signs of the images' differences make the mean at least as far from 0 as it is."""
     observed = float(_mean(total, count).abs())
-    generator = torch.Generator().manual_seed(seed)
     beyond = 0
-    for size in _chunks(resamples):
-        signs = 2 * torch.randint(2, (size, len(total)), generator=generator).double() - 1
+    for signs in random_signs(len(total), resamples, seed):
         means = ((signs @ total) / count.sum(0)).nanmean(1)
         # Sums in another order differ in the last bits, and a difference of exactly 0 must not look significant.
         beyond += int((means.abs() >= observed * (1 - 1e-9)).sum())
     return (beyond + 1) / (resamples + 1)
-
-
-def _chunks(resamples: int) -> list[int]:
-    return [min(CHUNK, resamples - start) for start in range(0, resamples, CHUNK)]
 
 
 def _one_class(count: int) -> Tensor:
@@ -204,5 +163,4 @@ def _one_class(count: int) -> Tensor:
 
 
 def _interval(mean: Tensor, means: Tensor, level: float) -> Interval:
-    low, high = torch.quantile(means, means.new_tensor([(1 - level) / 2, (1 + level) / 2])).tolist()
-    return Interval(float(mean), low, high)
+    return Interval(float(mean), *quantiles(means, level))

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hedgeseg.metrics.resampling import pooled_interval
 from hedgeseg.seeds.seed import IGNORE
 
 Unsure = Literal["background", "drop", "miss"]
@@ -86,16 +87,11 @@ def miou_interval(
         level: share of the resampled means inside the interval.
         seed: of the draw; the same seed gives the same interval.
     """
-    generator = torch.Generator().manual_seed(seed)
-    images = len(counts)
-    weights = torch.stack(
-        [
-            torch.bincount(torch.randint(images, (images,), generator=generator), minlength=images)
-            for _ in range(resamples)
-        ]
-    ).double()
-    pooled = (weights @ counts.double().flatten(1)).reshape(resamples, *counts.shape[1:])
-    means = ious(pooled, unsure).nanmean(-1)
-    tail = (1 - level) / 2
-    low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=means.dtype)).tolist()
-    return float(low), float(high)
+    table = counts.double()
+
+    def miou(weights: Tensor) -> Tensor:
+        pooled = (weights @ table.flatten(1)).reshape(len(weights), *table.shape[1:])
+        return ious(pooled, unsure).nanmean(-1)
+
+    found = pooled_interval(miou, len(table), level, resamples, seed)
+    return found.low, found.high
