@@ -12,6 +12,7 @@ import torch
 
 from hedgeseg.data.batch import Sample
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
+from hedgeseg.data.feature_loaders import learning_loader
 from hedgeseg.data.fit import Fit
 from hedgeseg.data.images import read_mask
 from hedgeseg.data.module import ImageDataModule
@@ -113,6 +114,12 @@ class PseudoMaskDataModule(ImageDataModule):
         fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`; None takes that of
             `data`.
         crop: learn from random squares of so many pixels, see `train_transform`; None takes that of `data`.
+        views: draws of the augmentation of each training image, which are learnt from in turn; None draws anew in every
+            epoch. See `hedgeseg.data.views`.
+        features: folder in which what a frozen trunk says of the views is kept, so that it runs once; needs `views`.
+
+    Raises:
+        ValueError: an argument out of range, or two that do not fit each other.
     """
 
     def __init__(
@@ -127,7 +134,11 @@ class PseudoMaskDataModule(ImageDataModule):
         crop: int | None = None,
         ignore_below: float = 0.0,
         validate_on: Literal["auto", "true", "pseudo"] = "auto",
+        views: int | None = None,
+        features: str | None = None,
     ) -> None:
+        if (views is not None and views < 1) or (features is not None and views is None):
+            raise ValueError(f"features needs a number of views of each image, at least 1; got views={views}")
         if missing not in ("error", "skip"):
             raise ValueError(f"missing is 'error' or 'skip', got {missing!r}")
         if validate_on not in ("auto", "true", "pseudo"):
@@ -149,6 +160,8 @@ class PseudoMaskDataModule(ImageDataModule):
         self.augment = augment
         self.ignore_below = ignore_below
         self.validate_on = validate_on
+        self.views = views
+        self.features = features
         self.mean, self.std = data.mean, data.std
 
     @property
@@ -181,6 +194,21 @@ class PseudoMaskDataModule(ImageDataModule):
             )
         self.val_dataset = self._watched(watched, still)
         self.predict_dataset = self.val_dataset or ImageSubset(watched, range(len(watched)), still)
+
+    def train_dataloader(self) -> Any:
+        """Batches to learn from: of new draws, of fixed views, or of what a frozen trunk says of these."""
+        if self.views is None:
+            return super().train_dataloader()
+        dataset = self._ready(self.train_dataset, "train")
+        return learning_loader(
+            self,
+            dataset,
+            self.views,
+            self.features,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+        )
 
     def val_dataloader(self) -> Any:
         """Batches of the validation set in order; none where it has no masks of either kind."""

@@ -13,12 +13,14 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from hedgeseg.data.batch import Batch
+from hedgeseg.data.feature_cache import Features, weights_digest
 from hedgeseg.data.voc_classes import VOC_CLASSES
 from hedgeseg.models.architectures import build_network, head_name, replace_head
 from hedgeseg.models.class_names import check_same, names_in, names_of_weights
 from hedgeseg.models.freezing import batch_norms, frozen_modules, has_folded_norms
 from hedgeseg.models.fully_convolutional import FullyConvolutional, Pooling
 from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
+from hedgeseg.models.head_input import head_input, learnt_head
 from hedgeseg.models.losses import MULTILABEL_LOSSES
 from hedgeseg.models.mean_average_precision import MeanAveragePrecision
 
@@ -176,8 +178,9 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch."""
-        loss = self._loss(self(batch["image"]), batch["label"])
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        logits = self._logits(batch)
+        loss = self._loss(logits, batch["label"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -210,7 +213,7 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _evaluate(self, batch: Batch, stage: str, metric: Metric) -> None:
-        logits, label = self(batch["image"]), batch["label"]
+        logits, label = self._logits(batch), batch["label"]
         size = len(logits)
         self.log(f"{stage}/loss", self._loss(logits, label), batch_size=size, sync_dist=True)
         metric.update(logits.float(), label.long())
@@ -218,6 +221,23 @@ class Classifier(LightningModule):
         self.log(f"{stage}/{name}", metric, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
         # under one name for both tasks: what a configuration chooses checkpoints by, whatever its data are
         self.log(f"{stage}/score", metric, on_step=False, on_epoch=True, batch_size=size)
+
+    def frozen_part(self) -> tuple[Features, str] | None:
+        """What is the same in every step, as a function from images to features, and the name of its weights.
+
+        None unless the head alone is learnt. `hedgeseg.data.feature_cache` keeps what the function gives.
+        """
+        name = learnt_head(self.network)
+        if name is None:
+            return None
+        below = {key: value for key, value in self.network.state_dict().items() if not key.startswith(f"{name}.")}
+        return lambda images: [head_input(self.network, name, images)], f"head of {weights_digest(below)}"
+
+    def _logits(self, batch: Batch) -> torch.Tensor:
+        """Of the images of a batch, or of what their head is given in their place."""
+        if "features" not in batch:
+            return self(batch["image"])
+        return self.network.get_submodule(head_name(self.network).partition(".")[0])(batch["features"][0])
 
     def _loss(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         expected = logits.shape if self.task == "multilabel" else logits.shape[:1]

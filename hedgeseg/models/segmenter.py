@@ -12,10 +12,13 @@ from torch import nn
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from hedgeseg.data.batch import Batch, void_id
+from hedgeseg.data.feature_cache import Features, weights_digest
 from hedgeseg.data.label_counts import label_counts
 from hedgeseg.models.freezing import batch_norms
+from hedgeseg.models.image_gate import ImageGate, gated
 from hedgeseg.models.segmentation_losses import dice_loss, frequency_weights, pixel_loss
 from hedgeseg.models.segmentation_networks import build_segmentation_network
+from hedgeseg.models.trunk_head import TrunkHead
 
 INPUT = "hedgeseg_input"
 """Key of a checkpoint under which it tells what its network was shown."""
@@ -47,6 +50,14 @@ class Segmenter(LightningModule):
         lr: largest learning rate of the one-cycle schedule.
         head_lr_factor: how many times as fast the head learns as a trunk that is trained.
         weight_decay: of AdamW.
+        loss_stride: the loss in training looks at every so-manieth pixel in either direction: between the cells of a
+            decoder logits are interpolated, and most of the cost of a light one is the loss at every pixel.
+        gate: checkpoint of a `Classifier` of the same classes, whose image-level log-probabilities are added to the
+            classes' logits in `forward` outside of training (`hedgeseg.models.image_gate`); the segmenter's own
+            checkpoint holds it from then on. Loss and validation see the network without it.
+        gate_strength: factor of the log-probabilities.
+        gate_arch: architecture of a gate whose weights come with the state; filled in by itself.
+        gate_multiclass: whether that one knows one class per image; filled in by itself.
 
     Raises:
         ValueError: unknown architecture or loss, a value out of range, or weights that do not fit.
@@ -68,8 +79,17 @@ class Segmenter(LightningModule):
         lr: float = 3e-3,
         head_lr_factor: float = 1.0,
         weight_decay: float = 1e-4,
+        loss_stride: int = 1,
+        gate: str | None = None,
+        gate_strength: float = 1.0,
+        gate_arch: str | None = None,
+        gate_multiclass: bool = False,
     ) -> None:
         super().__init__()
+        if gate_strength < 0 or loss_stride < 1:
+            raise ValueError(
+                f"gate_strength must not be negative, loss_stride at least 1, got {gate_strength} and {loss_stride}"
+            )
         if loss not in ("cross_entropy", "focal"):
             raise ValueError(f"loss must be 'cross_entropy' or 'focal', got {loss!r}")
         if not 0 <= balance <= 1 or dice < 0:
@@ -86,6 +106,14 @@ class Segmenter(LightningModule):
         self.network = build_segmentation_network(arch, num_classes + 1, weights, freeze_trunk)
         trunk = getattr(self.network, "trunk", None)
         self._still = batch_norms(trunk) if freeze_batch_norm and trunk is not None else []
+        self.loss_stride = loss_stride
+        self.gate_strength = gate_strength
+        self.gate: ImageGate | None = None
+        if gate is not None:
+            self.gate, gate_arch = ImageGate.read(gate, num_classes)
+            self.save_hyperparameters({"gate_arch": gate_arch, "gate_multiclass": self.gate.multiclass})
+        elif gate_arch is not None:
+            self.gate = ImageGate(gate_arch, num_classes, gate_multiclass)
         self.register_buffer("label_weights", torch.ones(num_classes + 1))
         self.input: dict[str, Any] = {}
         self.train()  # Lightning leaves modules in the mode it finds them in
@@ -112,7 +140,8 @@ class Segmenter(LightningModule):
                 raise KeyError("arch")
         except Exception as error:  # what torch.load raises depends on what the file is instead
             raise ValueError(f"{path} is not a checkpoint of hedgeseg's Segmenter: {error}") from error
-        known = {key: value for key, value in options.items() if not key.startswith("_") and key != "weights"}
+        files = ("weights", "gate")  # that it once started from
+        known = {key: value for key, value in options.items() if not key.startswith("_") and key not in files}
         module = cls(**known)
         module.load_state_dict(state)
         module.on_load_checkpoint(content)
@@ -124,8 +153,11 @@ class Segmenter(LightningModule):
         return tuple(self.input.get("classes", ()))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (N, 1 + K, H, W), background first, of normalised images (N, 3, H, W)."""
-        return self.network(images)
+        """Logits (N, 1 + K, H, W), background first, of normalised images (N, 3, H, W); gated outside of training."""
+        logits = self.network(images)
+        if self.gate is None or self.training:
+            return logits
+        return gated(logits, self.gate(images), self.gate_strength)
 
     def train(self, mode: bool = True) -> Self:
         """Switches to training or evaluation; batch norms that keep their statistics stay in evaluation."""
@@ -163,8 +195,11 @@ class Segmenter(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of a batch."""
-        loss = self._loss(self(batch["image"]), self._masks(batch))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        masks, step = self._masks(batch), self.loss_stride
+        masks = masks[:, step // 2 :: step, step // 2 :: step]
+        logits = self._logits(batch, (int(masks.shape[1]), int(masks.shape[2])))
+        loss = self._loss(logits, masks)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -199,7 +234,7 @@ class Segmenter(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _evaluate(self, batch: Batch, stage: str) -> None:
-        logits, masks = self(batch["image"]), self._masks(batch)
+        logits, masks = self._logits(batch), self._masks(batch)
         size = len(logits)
         self.log(f"{stage}/loss", self._loss(logits, masks), batch_size=size, sync_dist=True)
         name = "pseudo_miou" if bool(torch.as_tensor(batch.get("pseudo", False)).any()) else "miou"
@@ -207,6 +242,26 @@ class Segmenter(LightningModule):
         assert isinstance(metric, MulticlassJaccardIndex)
         metric.update(logits.argmax(1), masks)
         self.log(f"{stage}/{name}", metric, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+
+    def frozen_part(self) -> tuple[Features, str] | None:
+        """What is the same in every step, as a function from images to features, and the name of its weights.
+
+        None where all of the network is learnt. `hedgeseg.data.feature_cache` keeps what the function gives.
+        """
+        if not (isinstance(self.network, TrunkHead) and self.network.frozen):
+            return None
+        return self.network.features, f"{type(self.network).__name__} {weights_digest(self.network.trunk.state_dict())}"
+
+    def _logits(self, batch: Batch, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """Of the images of a batch, or of the features it has in their place; without `size` at that of the images."""
+        if "features" in batch:
+            assert isinstance(self.network, TrunkHead)
+            return self.network.decode(batch["features"], size or batch["shape"]).float()
+        if isinstance(self.network, TrunkHead) and size is not None:
+            return self.network.decode(self.network.features(batch["image"]), size).float()
+        # what watches a training sees the network without its gate
+        logits = (self if self.gate is None else self.network)(batch["image"]).float()
+        return logits if size is None or logits.shape[-2:] == size else _sampled(logits, size, self.loss_stride)
 
     def _masks(self, batch: Batch) -> torch.Tensor:
         if "mask" not in batch:
@@ -225,6 +280,11 @@ class Segmenter(LightningModule):
         return MulticlassJaccardIndex(
             self.num_classes + 1, average="macro", ignore_index=self.void, validate_args=False
         )
+
+
+def _sampled(logits: torch.Tensor, size: tuple[int, int], step: int) -> torch.Tensor:
+    """Every so-manieth pixel of logits at the size of the images."""
+    return logits[:, :, step // 2 :: step, step // 2 :: step][:, :, : size[0], : size[1]]
 
 
 def _plain(value: Any) -> Any:

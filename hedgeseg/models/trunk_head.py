@@ -1,5 +1,6 @@
 """A light decoder on the trunk of a classifier: what an ImageNet network already sees, made dense."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -39,6 +40,7 @@ class TrunkHead(nn.Module):
         self.coarse = coarse or [len(self.trunk.strides) - 1]
         fine = [i for i, stride in enumerate(self.trunk.strides) if stride == FINE_STRIDE and i < self.coarse[0]]
         self.fine = fine[-1] if fine else None
+        self.read = self.coarse if self.fine is None else [self.fine, *self.coarse]
         self.project = nn.ModuleList(_convolution(self.trunk.channels[i], WIDTH, 1) for i in self.coarse)
         self.mix = nn.Sequential(
             nn.ReLU(inplace=True), *_learnt(WIDTH, WIDTH), *_learnt(WIDTH, WIDTH), nn.Dropout2d(0.1)
@@ -56,17 +58,26 @@ class TrunkHead(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, labels, H, W) of images (N, 3, H, W)."""
+        return self.decode(self.features(images), (int(images.shape[-2]), int(images.shape[-1])))
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The maps of the trunk that the decoder reads, finest first."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self.trunk(images)
-        size = maps[self.coarse[0]].shape[-2:]
+        return [maps[i] for i in self.read]
+
+    def decode(self, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """Logits (N, labels, *size) of what `features` gave."""
+        maps = dict(zip(self.read, features, strict=True))
+        side = maps[self.coarse[0]].shape[-2:]
         joined = torch.stack(
-            [_resized(project(maps[i]), size) for project, i in zip(self.project, self.coarse, strict=True)]
+            [_resized(project(maps[i]), side) for project, i in zip(self.project, self.coarse, strict=True)]
         ).sum(0)
         mixed = self.mix(joined)
         if self.fine is not None:
             level = maps[self.fine]
             mixed = self.sharpen(_resized(self.narrow(mixed), level.shape[-2:]) + self.detail(level))
-        return _resized(self.classify(mixed), images.shape[-2:])
+        return _resized(self.classify(mixed), size)
 
     def train(self, mode: bool = True) -> Self:
         """Switches to training or evaluation; a frozen trunk stays in evaluation."""
@@ -84,7 +95,7 @@ def _learnt(inputs: int, outputs: int) -> list[nn.Module]:
     return [*_convolution(inputs, outputs, 3), nn.ReLU(inplace=True)]
 
 
-def _resized(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    if maps.shape[-2:] == size:
+def _resized(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)

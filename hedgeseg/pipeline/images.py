@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hedgeseg.data import (
     collate,
 )
 from hedgeseg.data.batch import VOID
+from hedgeseg.data.feature_loaders import learning_loader, running_epoch, watching_loader
 from hedgeseg.data.fit import Fit
 from hedgeseg.data.joined import JoinedImages
 from hedgeseg.models.input_statistics import Statistics
@@ -101,6 +103,9 @@ class StageData(ImageDataModule):
         seed: of order and augmentation.
         fit: how pictures that are looked at are fitted to the size, see `hedgeseg.data.fit`.
         crop: learn from random squares of so many pixels, see `train_transform`.
+        views: draws of the augmentation per image, see `hedgeseg.data.views`; None draws anew in every epoch.
+        features: folder in which the features of the views are kept, where the network has a frozen part.
+        progress: show a bar while they are computed.
     """
 
     def __init__(
@@ -118,9 +123,15 @@ class StageData(ImageDataModule):
         seed: int = 0,
         fit: Fit | None = None,
         crop: int | None = None,
+        views: int | None = None,
+        features: Path | None = None,
+        progress: bool = True,
     ) -> None:
         super().__init__(image_size, batch_size, num_workers, seed, fit, crop)
         self.mean, self.std = statistics
+        self.views = views
+        self.features = features
+        self.progress = progress
         self.names = images.classes
         still = self.still
         moving = self.moving if augment else still
@@ -136,24 +147,29 @@ class StageData(ImageDataModule):
     def train_dataloader(self) -> Any:
         """Batches to learn from, in an order that a resumed run repeats."""
         dataset = self._ready(self.train_dataset, "train")
+        if self.views is not None:
+            told: dict[str, Any] = {"batch_size": self.batch_size, "num_workers": self.num_workers}
+            told["progress"] = self.progress
+            return learning_loader(self, dataset, self.views, self.features, seed=self.seed, **told)
         return DataLoader(
             RepeatableImages(dataset),
             batch_size=self.batch_size,
-            sampler=RepeatableOrder(len(dataset), self.seed, self._epoch),
+            sampler=RepeatableOrder(len(dataset), self.seed, lambda: running_epoch(self)),
             drop_last=len(dataset) > self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,
         )
 
-    def _epoch(self) -> int:
-        """Of the training that is under way; `current_epoch` lags behind while a checkpoint is taken up."""
-        current: Any = None if self.trainer is None else self.trainer.fit_loop.epoch_progress.current
-        return 0 if current is None else int(current.processed)
-
     def val_dataloader(self) -> Any:
         """Batches of the validation set, if there is one."""
-        return super().val_dataloader() if self.val_dataset is not None else []
+        if self.val_dataset is None:
+            return []
+        if self.views is None or self.features is None or self.keep_shape:
+            return super().val_dataloader()
+        told: dict[str, Any] = {"batch_size": self.batch_size, "num_workers": self.num_workers}
+        told["progress"] = self.progress
+        return watching_loader(self, self.val_dataset, self.features, **told)
 
 
 def unfinished(dataset: LabelledImages, done: Sequence[bool]) -> LabelledImages | None:

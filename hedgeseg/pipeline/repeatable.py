@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from hedgeseg.data.batch import Sample
 from hedgeseg.data.dataset import LabelledImages
+from hedgeseg.data.views import mixed
 
 Draw = tuple[int, int]
 """Position of an image, and the seed of what is drawn for it."""
@@ -75,8 +76,3 @@ class StepSeed(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Before the forward pass."""
         torch.manual_seed(mixed(self.seed, trainer.global_step))
-
-
-def mixed(seed: int, number: int) -> int:
-    """A seed of its own for every number."""
-    return (seed * 1_000_003 + number * 7_919 + 17) % 2**62

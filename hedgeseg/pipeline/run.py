@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from hedgeseg.pipeline.record import RECORD, StageRecord, open_stage, running
 from hedgeseg.pipeline.report import write_report
 from hedgeseg.pipeline.scoring import score_masks
 from hedgeseg.pipeline.settings import STAGES
-from hedgeseg.pipeline.stages import NEEDS, RUNS, Work, mask_folder, own_settings
+from hedgeseg.pipeline.stages import FEATURES, NEEDS, RUNS, Work, mask_folder, own_settings
 from hedgeseg.pipeline.training import LAST
 from hedgeseg.seeds.table import write_scores
 
@@ -61,6 +62,7 @@ def run_pipeline(
         record.finish(result)
         (record.folder / LAST).unlink(missing_ok=True)
         say(f"{title}: done in {_time(record.seconds)}")
+    shutil.rmtree(work.folder(FEATURES), ignore_errors=True)
     found = summary(work)
     write_scores(work.out / RESULT, found)
     write_report(work.out / REPORT, work, found)

@@ -70,5 +70,5 @@ def segment_pictures(
         data.predict_shard = parse_shard(shard)
     masks = MaskGenerator(**{"mean": shown["mean"], "std": shown["std"], **(generator or {})})
     writer = MaskWriter(str(out), masks, confidence=confidence)
-    predict(module.network, data, writer, module.num_classes, "masks", accelerator, progress)
+    predict(module, data, writer, module.num_classes, "masks", accelerator, progress)
     return writer.counts

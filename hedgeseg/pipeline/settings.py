@@ -27,6 +27,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "crop": None,
         "batch_size": 16,
         "num_workers": 0,
+        "views": 4,
+        "precision": None,
     },
     "seeds": {
         "method": "hedge",
@@ -60,6 +62,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "num_workers": 0,
         "ignore_below": 0.0,
         "augment": True,
+        "views": 4,
+        "loss_stride": 2,
+        "gate": 1.0,
+        "precision": None,
     },
     "masks": {"flip": True, "scales": [1.0], "refine": None, "refine_side": 512, "classes": "all", "batch_size": 8},
 }
@@ -74,11 +80,14 @@ class PipelineSettings:
 
     Attributes:
         classifier: of `Classifier`, with `epochs`, `image_size`, `batch_size`, `num_workers`. `freeze: trunk` trains
-            the head alone.
+            the head alone, from `views` draws of each image.
         seeds: of `SeedGenerator` without a refiner, and what it is shown; `held_back: false` saves the seeds of the
             held back images, on which the network is then not watched while it learns.
         pseudo_masks: `background`, `refine`, `refine_side`.
-        segmenter: of `Segmenter`; `arch: null` takes the classifier's, `weights: classifier` its trained trunk.
+        segmenter: of `Segmenter`; `arch: null` takes the classifier's, `weights: classifier` its trained trunk. `views`
+            draws of the augmentation of each image are learnt from in turn, and what a frozen trunk says of them is
+            computed once; null draws anew in every epoch. `gate` is the strength with which the classifier's
+            image-level probabilities weigh in the masks, 0 leaves them out. `precision` is Lightning's.
         masks: of `MaskGenerator`, and `classes` of `MaskWriter`.
         seed: of everything random.
     """
@@ -137,7 +146,7 @@ def read_settings(config: Mapping[str, Any]) -> PipelineSettings:
         settings.segmenter["epochs"] = epochs
     data = config.get("data") or {}
     if str(data.get("class_path", "")).endswith("PseudoMaskDataModule"):
-        shown = ("image_size", "fit", "crop", "batch_size", "augment", "ignore_below")
+        shown = ("image_size", "fit", "crop", "batch_size", "augment", "ignore_below", "views")
         told = {key: value for key, value in (data.get("init_args") or {}).items() if key in shown}
         settings.update("segmenter", {key: value for key, value in told.items() if value is not None})
     if config.get("seed_everything") is not None:

@@ -28,7 +28,8 @@ from hedgeseg.seeds.formats import has_seed
 from hedgeseg.seeds.formats.prediction import has_prediction
 from hedgeseg.seeds.manifest import failures_in
 
-_SHOWN = ("epochs", "image_size", "fit", "crop", "batch_size", "num_workers")
+_SHOWN = ("epochs", "image_size", "fit", "crop", "batch_size", "num_workers", "views")
+FEATURES = "features"
 
 
 @dataclass
@@ -68,7 +69,8 @@ def classifier(work: Work) -> dict[str, Any]:
     options = work.settings.classifier
     images = work.images
     torch.manual_seed(work.settings.seed)
-    told: dict[str, Any] = {key: value for key, value in options.items() if key not in _SHOWN}
+    told: dict[str, Any] = {key: value for key, value in options.items() if key not in (*_SHOWN, "precision")}
+    frozen = told["freeze"] == "trunk"
     if told["freeze"] == "trunk":
         told["freeze"] = _frozen(options["arch"])
     module = Classifier(len(images.classes), task=images.train.task, **told)
@@ -76,12 +78,14 @@ def classifier(work: Work) -> dict[str, Any]:
     data = StageData(
         images,
         input_statistics(options["arch"]),
-        **_shown(options),
+        **_shown(options if frozen else {**options, "views": None}),
         train=images.train,
         val=images.val,
         seed=work.settings.seed,
+        features=work.folder(FEATURES),
+        progress=work.progress,
     )
-    found = _fit(work, module, data, "classifier", options["epochs"], f"val/{metric}")
+    found = _fit(work, module, data, "classifier", options, f"val/{metric}")
     return {"metric": metric, "value": found.get("best"), metric: found.get("best"), "epoch": found["epoch"]}
 
 
@@ -178,13 +182,15 @@ def _segmenter(work: Work, stage: str, train: LabelledImages, val: LabelledImage
     options = work.settings.segmenter
     arch, statistics = segmenter_arch(work.settings), input_statistics(work.settings.classifier["arch"])
     torch.manual_seed(work.settings.seed)
-    skipped = (*_SHOWN, "ignore_below", "augment", "arch", "weights")
+    skipped = (*_SHOWN, "ignore_below", "augment", "arch", "weights", "gate", "precision")
     weights = str(work.classifier_file) if options["weights"] == "classifier" and arch != "unet" else options["weights"]
     module = Segmenter(
         len(work.images.classes),
         arch,
         None if arch == "unet" else weights,
         **{key: value for key, value in options.items() if key not in skipped},
+        gate=str(work.classifier_file) if options["gate"] else None,
+        gate_strength=float(options["gate"]),
     )
     data = StageData(
         work.images,
@@ -194,9 +200,11 @@ def _segmenter(work: Work, stage: str, train: LabelledImages, val: LabelledImage
         val=val,
         augment=bool(options["augment"]),
         seed=work.settings.seed,
+        features=work.folder(FEATURES),
+        progress=work.progress,
     )
     every = max(1, options["epochs"] // 4)
-    return _fit(work, module, data, stage, options["epochs"], None, every)
+    return _fit(work, module, data, stage, options, None, every)
 
 
 def segmenter_arch(settings: PipelineSettings) -> str:
@@ -223,7 +231,7 @@ def _fit(
     module: Any,
     data: StageData,
     stage: str,
-    epochs: int,
+    options: dict[str, Any],
     monitor: str | None,
     check_every: int = 1,
 ) -> dict[str, float]:
@@ -231,7 +239,8 @@ def _fit(
         module,
         data,
         work.folder(stage),
-        epochs=epochs,
+        epochs=options["epochs"],
+        precision=options["precision"],
         seed=work.settings.seed,
         name=stage,
         monitor=monitor,
@@ -254,7 +263,7 @@ def _masks(work: Work, checkpoint: Path, folder: Path, dataset: LabelledImages) 
         data = StageData(work.images, statistics, size, batch, predict=left, fit=way)
         generator = {**options, "mean": statistics[0], "std": statistics[1]}
         writer = MaskWriter(str(files), generator, classes, confidence=False)
-        predict(module.network, data, writer, module.num_classes, folder.name, work.accelerator, work.progress)
+        predict(module, data, writer, module.num_classes, folder.name, work.accelerator, work.progress)
     return {"images": sum(has_prediction(files, name) for name in dataset.ids)}
 
 

@@ -75,6 +75,7 @@ def fit(
     accelerator: str = "auto",
     logger: Logger | None = None,
     progress: bool = True,
+    precision: Any = None,
 ) -> dict[str, float]:
     """Train, or go on where a killed run was.
 
@@ -90,6 +91,7 @@ def fit(
         accelerator: as Lightning's Trainer takes it.
         logger: of the metrics.
         progress: show a bar over all epochs, with the time left.
+        precision: as Lightning's Trainer takes it.
 
     Returns:
         The metrics of the last epoch, `epoch` and, with `monitor`, `best`.
@@ -101,6 +103,7 @@ def fit(
         accelerator=accelerator,
         devices=1,
         max_epochs=epochs,
+        precision=precision,
         check_val_every_n_epoch=min(check_every, epochs),
         num_sanity_val_steps=0,
         callbacks=callbacks,
