@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from hedgeseg.callbacks.mask_layouts import MaskError, looks_like_masks, read_mask
+from hedgeseg.evaluation.annotations import box_masks
 
 VOID = 255
 
@@ -82,9 +83,8 @@ class Example:
         if self.mask is not None:
             inside = self.mask == class_index + 1
         elif self.boxes is not None and self.box_labels is not None:
-            inside = torch.zeros(self.image.shape[-2:], dtype=torch.bool)
-            for left, top, right, bottom in self.boxes[self.box_labels == class_index].tolist():
-                inside[max(0, int(top)) : max(0, round(bottom)), max(0, int(left)) : max(0, round(right))] = True
+            height, width = self.image.shape[-2:]
+            inside = box_masks(self.boxes, self.box_labels, [class_index], (height, width))[0]
         else:
             return None
         return inside if bool(inside.any()) else None

@@ -11,7 +11,7 @@ is not a number asks for all of it. What passes here is safe to decode at any la
 | anything else                                | refused with the reason                                              |
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,12 @@ def encode(shape: Shape, size: tuple[int, int]) -> RunLengths:
         return shape
     height, width = size
     return dict(rle.merge(rle.frPyObjects([ring.tolist() for ring in shape], height, width)))
+
+
+def paint_labels(mask: np.ndarray, shapes: Iterable[tuple[RunLengths, int]]) -> None:
+    """Paint labels into a mask (H, W): the larger shapes first, so that small ones stay seen."""
+    for lengths, label in sorted(shapes, key=lambda pair: -int(rle.area(pair[0]))):
+        mask[rle.decode(lengths) > 0] = label
 
 
 def _ring(values: list[Any], size: tuple[int, int]) -> np.ndarray:

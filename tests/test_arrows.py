@@ -10,18 +10,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hedgeseg"
 
+# What several parts do alike.
+SHARED = ("coco_segmentation", "connected_regions", "label_image")
+
 # Part of the house -> the parts of hedgeseg that it may import.
 MAY_IMPORT = {
     "attribution": {"attribution"},
-    "metrics": {"metrics"},
+    "connected_regions": {"connected_regions"},
+    "label_image": {"label_image"},
+    "metrics": {"metrics", "connected_regions"},
     "visual": {"visual"},
     "coco_segmentation": {"coco_segmentation"},
-    "seeds/formats": {"seeds.formats", "seeds.seed", "seeds.components", "visual", "coco_segmentation"},
-    "seeds": {"seeds", "attribution", "metrics", "visual", "coco_segmentation"},
-    "data": {"data", "visual", "coco_segmentation"},
+    "seeds/formats": {"seeds.formats", "seeds.seed", "seeds.components", "visual", *SHARED},
+    "seeds": {"seeds", "attribution", "metrics", "visual", *SHARED},
+    "data": {"data", "visual", *SHARED},
     "models": {"models", "data"},
     "plots": {"plots"},
-    "evaluation": {"evaluation", "attribution", "metrics", "plots", "seeds"},
+    "evaluation": {"evaluation", "attribution", "metrics", "plots", "seeds", "connected_regions"},
     "audit": {"audit", "attribution", "metrics", "seeds", "visual"},
     "pipeline": {"pipeline", "callbacks", "audit", "models", "data", "seeds", "attribution", "metrics", "visual"},
     "commands": {"commands", "pipeline", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},

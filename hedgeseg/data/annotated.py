@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import MappingProxyType
 
-import albumentations as A
 import numpy as np
 
-from hedgeseg.data.dataset import Task
 from hedgeseg.data.orientation import Frame, Header, Size, read_header, turn_of, turned, turned_boxes, usual_frame
 from hedgeseg.data.records import Record, RecordedImages
 
@@ -16,37 +13,18 @@ from hedgeseg.data.records import Record, RecordedImages
 class AnnotatedImages(RecordedImages):
     """Records whose pictures are shown upright, and whose boxes and masks are turned with them.
 
-    Args:
-        name: what warnings and errors call the data set.
-        classes: names; the position is the class index.
-        records: what the annotations say.
-        task: "multilabel" or "multiclass".
-        transform: pipeline over image, mask and boxes.
-        random: whether the pipeline draws.
-        verify: decode every image once to skip and count the broken ones, and those that were annotated at another
-            size. Without it such an image stops the run, with its name, when it is met.
-        troubles: annotations that are not used as they are, with the reason, for the report.
-
-    Raises:
-        ValueError: nothing usable is left, or an id occurs twice.
+    With `verify`, images that were annotated at another size are skipped and counted as broken ones are; without it,
+    such an image stops the run, with its name, when it is met.
     """
 
-    def __init__(
-        self,
-        name: str,
-        classes: Sequence[str],
-        records: Sequence[Record],
-        task: Task = "multilabel",
-        transform: A.Compose | None = None,
-        random: bool = False,
-        verify: bool = True,
-        troubles: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self._frame: Frame = "stored"  # as published data sets have it
-        misfits: dict[Path, str] = {}
-        if verify:
-            self._frame, misfits = _survey(records)
-        super().__init__(name, classes, records, task, transform, random, verify, misfits, troubles)
+    _frame: Frame = "stored"  # as published data sets have it
+
+    def misfits(self, records: Sequence[Record], verify: bool) -> Mapping[Path, str]:
+        """Images that were annotated at another size."""
+        if not verify:
+            return {}
+        self._frame, found = _survey(records)
+        return found
 
     def mask(self, index: int) -> np.ndarray | None:
         """Semantic ids of the upright picture, if there is a mask."""

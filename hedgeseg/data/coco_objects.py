@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from hedgeseg.coco_segmentation import Shape, UnusableSegmentationError, encode, read_segmentation
+from hedgeseg.coco_segmentation import Shape, UnusableSegmentationError, encode, paint_labels, read_segmentation
 from hedgeseg.data.batch import VOID, void_id
 
 Box = tuple[float, float, float, float]
@@ -72,9 +72,7 @@ def paint(objects: Sequence[CocoObject], num_classes: int, size: tuple[int, int]
         assert item.box is not None
         x0, y0, x1, y1 = item.box
         mask[max(0, int(y0)) : max(0, int(np.ceil(y1))), max(0, int(x0)) : max(0, int(np.ceil(x1)))] = void
-    encoded = [(encode(item.shape, size), item.label) for item in objects if item.shape is not None]
-    for lengths, label in sorted(encoded, key=lambda pair: -int(rle.area(pair[0]))):
-        mask[rle.decode(lengths) > 0] = label + 1
+    paint_labels(mask, [(encode(item.shape, size), item.label + 1) for item in objects if item.shape is not None])
     return mask
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from hedgeseg.data.batch import VOID, void_id
 from hedgeseg.data.depth import eight_bits, is_deep, read_deep
 from hedgeseg.data.orientation import read_header, turned
+from hedgeseg.label_image import NoLabelImageError, read_label_image
 
 _COLOURED = frozenset({"RGB", "RGBA", "LA"})  # modes in which Pillow keeps eight bits only
 _MANY = 2000  # images from which on checking them takes long enough for a bar
@@ -58,14 +59,11 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
         ValueError: the file holds colours instead of ids, has too few bits, or an id beyond the classes.
     """
     void = void_id(num_classes)
-    modes, bits, dtype = (("P", "L"), 8, np.uint8) if void == VOID else (("I;16", "I"), 16, np.uint16)
-    with Image.open(path) as file:
-        if file.mode not in modes:
-            raise ValueError(
-                f"mask {path} has mode {file.mode}, expected ids of {bits} bits ({' or '.join(modes)}) "
-                f"for {num_classes} classes"
-            )
-        ids = np.array(file)
+    bits, dtype = (8, np.uint8) if void == VOID else (16, np.uint16)
+    try:
+        ids = read_label_image(path, bits)
+    except NoLabelImageError as error:
+        raise ValueError(f"{error} for {num_classes} classes") from error
     unknown = unknown_ids(ids, num_classes, void)
     if unknown:
         raise ValueError(

@@ -54,8 +54,8 @@ class RecordedImages(LabelledImages):
         random: whether the pipeline draws.
         verify: decode every image once to skip and count the broken ones. Without it a broken image stops the run,
             with its name, when it is met: for published data sets that were checked as an archive.
-        left_out: images that are known to be of no use, with the reason.
         troubles: annotations that are not used as they are, with the reason.
+        left_out: images that are known to be of no use, with the reason.
 
     Attributes:
         report: what was found and what was left out; a single warning tells it.
@@ -73,9 +73,10 @@ class RecordedImages(LabelledImages):
         transform: A.Compose | None = None,
         random: bool = False,
         verify: bool = True,
-        left_out: Mapping[Path, str] = MappingProxyType({}),
         troubles: Mapping[str, str] = MappingProxyType({}),
+        left_out: Mapping[Path, str] = MappingProxyType({}),
     ) -> None:
+        left_out = {**left_out, **self.misfits(records, verify)}
         sound = (record.image for record in records if record.image not in left_out)
         broken = {**left_out, **(unreadable(sound) if verify else {})}
         self.report = LoadReport(
@@ -95,6 +96,10 @@ class RecordedImages(LabelledImages):
             twice = next(name for name in self.ids if self.ids.count(name) > 1)
             raise ValueError(f"{name}: two images are called {twice!r}; ids must differ, seeds are saved under them")
         self.task = task
+
+    def misfits(self, records: Sequence[Record], verify: bool) -> Mapping[Path, str]:
+        """Images that are of no use whatever they show, with the reason; for data sets that know of such."""
+        return {}
 
     def image(self, index: int) -> np.ndarray:
         """The photograph, uint8 (H, W, 3)."""

@@ -53,6 +53,12 @@ class Annotations:
             return ((self.mask > 0) & (self.mask != self.void)).expand(len(classes), *self.size)
         return self.mask[None] == torch.tensor([c + 1 for c in classes]).view(-1, 1, 1)
 
+    def boxes_of(self, classes: Sequence[int]) -> tuple[Tensor, ...]:
+        """The boxes of each class, float (n, 4); () without boxes."""
+        if self.boxes is None or self.box_labels is None:
+            return ()
+        return tuple(self.boxes[self.box_labels == c].float() for c in classes)
+
 
 def make_case(
     identifier: str,
@@ -99,6 +105,7 @@ def make_case(
         original=None if original is None else original.regions(labels, protocol.regions),
         original_valid=None if original is None else original.valid,
         truth=truth,
+        boxes=seen.boxes_of(labels),
         exclusive=exclusive,
         turn=turn,
     )

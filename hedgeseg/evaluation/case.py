@@ -26,6 +26,7 @@ class Case:
         original: bool (T, h, w), the objects at the original image's size, for the pointing game; None: `masks`.
         original_valid: bool (h, w), which pixels of `original` count; None: all.
         truth: int64 (H, W), all objects: 0 background, class + 1, 255 void; None without masks.
+        boxes: float (n, 4) each, xyxy in pixels of the image, the objects of each row; () where the data has none.
         exclusive: whether an image has exactly one class.
         difficult: bool (T,), the pointing game's difficult subset.
         predicted: bool (T,), whether the network predicts the class.
@@ -42,6 +43,7 @@ class Case:
     original: Tensor | None = None
     original_valid: Tensor | None = None
     truth: Tensor | None = None
+    boxes: tuple[Tensor, ...] = ()
     exclusive: bool = False
     difficult: Tensor | None = None
     predicted: Tensor | None = None
@@ -84,6 +86,7 @@ def select(case: Case, logits: Tensor, protocol: Protocol) -> Case | None:
         targets=_take(targets, rows),
         masks=case.masks[rows],
         original=None if case.original is None else case.original[rows],
+        boxes=tuple(case.boxes[row] for row in rows) if case.boxes else (),
         difficult=hard[rows],
         predicted=predicted[rows],
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from hedgeseg.evaluation.columns import CLASS_MEANS, pair_column, value_column, value_names
+import torch
+
+from hedgeseg.evaluation.columns import pair_column, value_columns, value_names
 from hedgeseg.evaluation.journal import Record
+from hedgeseg.evaluation.pooled import POOLED
 from hedgeseg.evaluation.seed_quality import best_parts, compare_miou
 from hedgeseg.evaluation.summary import Summary
-from hedgeseg.metrics import Comparison, compare
+from hedgeseg.metrics import Comparison, compare, compare_scores
+from hedgeseg.metrics.resampling import compare_pooled
 
 
 def compare_summaries(
@@ -23,18 +27,20 @@ def compare_summaries(
     """
     pairs = _shared(first, second)
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
-    result: dict[str, Comparison] = {}
-    for name in value_names(record.values for record in ours):
-        if name in second.values:
-            column, classes, images = value_column(ours, name)
-            other, _, _ = value_column(theirs, name)
-            by_class = classes if name in CLASS_MEANS else None
-            result[name] = compare(column, other, images, by_class, resamples=resamples)
+    (columns, classes, images), (others, _, _) = value_columns(ours), value_columns(theirs)
+    missing = torch.full((len(images),), torch.nan, dtype=torch.float64)
+    others = {name: others.get(name, missing) for name in columns if name in second.values}
+    result = compare_scores(columns, others, classes, images, resamples=resamples)
     for name in value_names(record.pairs for record in ours):
         both = [(a, b) for a, b in pairs if len(a.pairs.get(name, ())) == len(b.pairs.get(name, ()))]
         column, images = pair_column([a for a, _ in both], name)
         other, _ = pair_column([b for _, b in both], name)
         result[name] = compare(column, other, images, resamples=resamples)
+    for name, metric in POOLED.items():
+        both = [(a, b) for a, b in pairs if name in a.pooled and name in b.pooled]
+        if both:
+            statistic = metric.statistic([row[side].pooled[name] for side in (0, 1) for row in both])
+            result[name] = compare_pooled(statistic, len(both), resamples=resamples)
     seeds = [(a.seed, b.seed) for a, b in pairs if a.seed[0] and b.seed[0]]
     if seeds:
         own, others = (best_parts([row[side] for row in seeds], num_classes, bins) for side in (0, 1))

@@ -31,6 +31,7 @@ class Record:
         pairs: one number per pair of maps, by name.
         seed: how the pixels fall into the cells of the seed curve's histogram: the numbers of the cells that are not
             empty, and how many pixels are in each.
+        pooled: what `hedgeseg.evaluation.pooled` keeps, by metric.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Record:
     curves: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     pairs: Mapping[str, Sequence[float]] = field(default_factory=dict)
     seed: tuple[Sequence[int], Sequence[int]] = ((), ())
+    pooled: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Journal:
@@ -85,6 +87,7 @@ def read_records(folder: Path, key: str) -> list[Record]:
                 curves={name: [[_number(v) for v in row] for row in rows] for name, rows in entry["curves"].items()},
                 pairs={name: [_number(v) for v in row] for name, row in entry["pairs"].items()},
                 seed=(entry["seed"][0], entry["seed"][1]),
+                pooled=entry.get("pooled", {}),
             )
             records.setdefault(record.id, record)
     # In an order of their own, so that what is drawn of them at random does not depend on who was first.

@@ -20,12 +20,22 @@ METRICS = (
     "deletion",
     "insertion",
     "randomization_sanity",
+    "px_ap",
+    "max_box_acc_v2",
+    "component_average_precision",
 )
 LOCALISATION = METRICS[:7]
 PERTURBATION = frozenset(METRICS[7:10])
 RANDOMIZATION = METRICS[10]
 _OF_OBJECTS = frozenset(
-    {"pointing_game", "pixel_average_precision", "outside_inside_ratio", "rank_accuracy", "seed_curve"}
+    {
+        "pointing_game",
+        "pixel_average_precision",
+        "outside_inside_ratio",
+        "rank_accuracy",
+        "seed_curve",
+        *METRICS[11:],
+    }
 )
 
 Regions = Literal["mask", "boxes", "foreground"]

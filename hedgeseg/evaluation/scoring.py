@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,23 +10,22 @@ from torch import Tensor, nn
 
 from hedgeseg.evaluation.case import Case
 from hedgeseg.evaluation.journal import Record
+from hedgeseg.evaluation.pooled import POOLED
 from hedgeseg.evaluation.protocol import Protocol
 from hedgeseg.metrics import (
     ClassDiscrimination,
     RandomizationSanity,
-    outside_inside_ratios,
-    pixel_average_precisions,
     pointing_hits,
     positive_ratios,
     probability_curves,
     randomizable_layers,
-    rank_accuracies,
     smoothed,
     spearman,
     target_pairs,
     top_overlap,
 )
 from hedgeseg.metrics.canvas import IMAGENET_MEAN, IMAGENET_STD
+from hedgeseg.metrics.evaluation import LOCALISERS, Localiser
 from hedgeseg.metrics.randomization_sanity import Explain
 from hedgeseg.metrics.region_insertion import FRACTIONS, inserted_answers
 from hedgeseg.metrics.seed_curve import seed_histogram
@@ -81,22 +80,23 @@ def score_case(
         curves={name: rows.tolist() for name, rows in curves.items()},
         pairs=_discrimination(maps) if "class_discrimination" in wanted else {},
         seed=_seed(case, maps, protocol, num_classes) if "seed_curve" in wanted else ((), ()),
+        pooled={name: metric.note(case, maps) for name, metric in POOLED.items() if name in wanted},
     )
 
 
 def _localisation(case: Case, maps: Tensor, protocol: Protocol) -> dict[str, Tensor]:
     valid = case.valid.expand_as(case.masks)
-    scorers: dict[str, Callable[[], dict[str, Tensor]]] = {
-        "pointing_game": lambda: _pointing(case, maps, protocol.tolerance),
-        "pixel_average_precision": lambda: pixel_average_precisions(maps, case.masks, valid),
-        "outside_inside_ratio": lambda: outside_inside_ratios(maps, case.masks, valid),
-        "positive_ratio": lambda: {"positive_ratio": positive_ratios(maps, valid)},
-        "rank_accuracy": lambda: {"rank_accuracy": rank_accuracies(maps, case.masks, valid)},
+    scorers: dict[str, Localiser] = {
+        "pointing_game": lambda *_: _pointing(case, maps, protocol.tolerance),
+        "pixel_average_precision": LOCALISERS["pixel_average_precision"],
+        "outside_inside_ratio": LOCALISERS["outside_inside_ratio"],
+        "positive_ratio": lambda *_: {"positive_ratio": positive_ratios(maps, valid)},
+        "rank_accuracy": LOCALISERS["rank_accuracy"],
     }
     values: dict[str, Tensor] = {}
     for name, scorer in scorers.items():
         if name in protocol.metrics:
-            values |= scorer()
+            values |= scorer(maps, case.masks, valid)
     return values
 
 

@@ -10,11 +10,14 @@ from typing import Any
 
 import torch
 
-from hedgeseg.evaluation.columns import CLASS_MEANS, pair_column, value_column, value_names
+from hedgeseg.evaluation.columns import pair_column, value_columns, value_names
 from hedgeseg.evaluation.journal import Record, read_records, read_runs
 from hedgeseg.evaluation.method_run import MethodRun
+from hedgeseg.evaluation.pooled import POOLED
 from hedgeseg.evaluation.seed_quality import best_parts, miou_interval, pooled_curve
 from hedgeseg.metrics import Interval, confidence_interval, ratio_interval
+from hedgeseg.metrics.evaluation import intervals
+from hedgeseg.metrics.resampling import pooled_interval
 
 RATIOS = {
     "outside_inside_ratio_of_means": ("outside_mean", "inside_mean"),
@@ -93,21 +96,14 @@ def summarize_run(
         bins: thresholds of the seed curve.
         resamples: of the bootstrap.
     """
-    values: dict[str, Interval] = {}
-    counts: dict[str, int] = {}
     curves: dict[str, list[float]] = {}
-    for name in value_names(record.values for record in records):
-        column, classes, images = value_column(records, name)
-        by_class = classes if name in CLASS_MEANS else None
-        values[name] = confidence_interval(column, images, by_class, resamples=resamples)
-        counts[name] = int((~column.isnan()).sum())
-        if by_class is not None:
-            values[f"{name}_micro"] = confidence_interval(column, images, resamples=resamples)
-            counts[f"{name}_micro"] = counts[name]
+    columns, classes, owners = value_columns(records)
+    values = intervals(columns, classes, owners, resamples=resamples)
+    counts = {name: int((~columns[name.removesuffix("_micro")].isnan()).sum()) for name in values}
     for name, (over, under) in RATIOS.items():
         if over in values and under in values:
-            (outside, _, images), (inside, _, _) = value_column(records, over), value_column(records, under)
-            values[name], counts[name] = ratio_interval(outside, inside, images, resamples=resamples), counts[over]
+            values[name] = ratio_interval(columns[over], columns[under], owners, resamples=resamples)
+            counts[name] = counts[over]
     for name in value_names(record.pairs for record in records):
         column, images = pair_column(records, name)
         values[name] = confidence_interval(column, images, resamples=resamples)
@@ -115,6 +111,11 @@ def summarize_run(
     for name in value_names(record.curves for record in records):
         rows = torch.tensor([row for r in records for row in r.curves.get(name, ())], dtype=torch.float64)
         curves[name] = rows.nanmean(0).tolist()
+    for name, metric in POOLED.items():
+        notes = [record.pooled[name] for record in records if name in record.pooled]
+        if notes:
+            values[name] = pooled_interval(metric.statistic(notes), len(notes), resamples=resamples)
+            counts[name] = sum(metric.maps(note) for note in notes)
     seeds = [record.seed for record in records if record.seed[0]]
     if seeds:
         curve = pooled_curve(seeds, num_classes, bins)

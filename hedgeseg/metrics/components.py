@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
+from hedgeseg.connected_regions import connected_regions
 from hedgeseg.metrics.pairs import check_maps
 
 __all__ = ["Components", "map_components"]
@@ -47,17 +46,13 @@ def map_components(saliency: Tensor, threshold: float = 0.2, min_area: int = 1, 
         raise ValueError(f"saliency must be one map (H, W), got {tuple(saliency.shape)}")
     positive = check_maps(saliency[None])[0].clamp(min=0)
     relative = positive / positive.max().clamp(min=torch.finfo(positive.dtype).tiny)
-    strong = (relative > threshold).cpu().numpy().astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(strong, connectivity=8)
-    ids = torch.from_numpy(labels).to(saliency.device).long()
-    peaks = relative.new_zeros(count).scatter_reduce(0, ids.flatten(), relative.flatten(), "amax")
-    table = torch.from_numpy(stats).to(saliency.device)
-    # Label 0 is the background.
-    large = (table[:, cv2.CC_STAT_AREA] >= min_area) & (torch.arange(count, device=saliency.device) > 0)
+    found = connected_regions((relative > threshold).cpu().numpy())
+    ids = torch.from_numpy(found.numbers).to(saliency.device).long()
+    peaks = relative.new_zeros(len(found) + 1).scatter_reduce(0, ids.flatten(), relative.flatten(), "amax")[1:]
+    large = torch.from_numpy(found.areas >= min_area).to(saliency.device)
     order = peaks.masked_fill(~large, -1.0).argsort(descending=True, stable=True)[: min(int(large.sum()), max_count)]
-    corners = table[order, :4].float()
     return Components(
-        masks=ids == order[:, None, None],
-        boxes=torch.cat([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1),
+        masks=ids == order[:, None, None] + 1,
+        boxes=torch.from_numpy(found.boxes).to(saliency.device)[order].float(),
         scores=peaks[order].float(),
     )

@@ -4,22 +4,39 @@
 flat dictionary, or `compare_scores` of two methods scored on the same maps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from hedgeseg.metrics.bootstrap import Comparison, compare, confidence_interval
+from hedgeseg.metrics.bootstrap import compare, confidence_interval
 from hedgeseg.metrics.outside_inside_ratio import outside_inside_ratios
 from hedgeseg.metrics.pixel_average_precision import pixel_average_precisions
 from hedgeseg.metrics.pointing_game import pointing_hits
 from hedgeseg.metrics.positive_ratio import positive_ratios
 from hedgeseg.metrics.rank_accuracy import rank_accuracies
+from hedgeseg.metrics.resampling import Comparison, Interval
 
 __all__ = ["compare_scores", "evaluate_maps", "score_maps", "summarize"]
 
-CLASS_MEANS = frozenset({"pointing_game"})
-"""Metrics whose headline is the unweighted mean over classes."""
+CLASS_MEANS = frozenset(
+    {
+        "pointing_game",
+        "pointing_game_difficult",
+        "pointing_game_predicted",
+        "pointing_game_difficult_predicted",
+    }
+)
+"""Values whose mean is the unweighted mean over classes."""
+
+Localiser = Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]
+
+LOCALISERS: Mapping[str, Localiser] = {
+    "outside_inside_ratio": outside_inside_ratios,
+    "pixel_average_precision": pixel_average_precisions,
+    "rank_accuracy": lambda maps, masks, valid: {"rank_accuracy": rank_accuracies(maps, masks, valid)},
+}
+"""What maps `(B, h, w)`, masks and valid pixels `(B, H, W)` are scored by: values `(B,)` by name."""
 
 
 def score_maps(maps: Tensor, masks: Tensor, valid: Tensor | None = None, tolerance: float = 15) -> dict[str, Tensor]:
@@ -38,13 +55,11 @@ def score_maps(maps: Tensor, masks: Tensor, valid: Tensor | None = None, toleran
         TypeError: if a dtype is wrong.
         ValueError: if shapes disagree, or a map holds NaN or infinity.
     """
-    ratios = outside_inside_ratios(maps, masks, valid)
+    values = {name: row for score in LOCALISERS.values() for name, row in score(maps, masks, valid).items()}
     return {
         "pointing_game": pointing_hits(maps, masks, tolerance, valid),
         "positive_ratio": positive_ratios(maps, valid if valid is not None and valid.shape == maps.shape else None),
-        **{name: ratios[name] for name in ratios if name.startswith("outside_inside_ratio")},
-        **pixel_average_precisions(maps, masks, valid),
-        "rank_accuracy": rank_accuracies(maps, masks, valid),
+        **{name: row for name, row in values.items() if not name.endswith("_mean")},
     }
 
 
@@ -71,15 +86,35 @@ def summarize(
         game is the mean over classes, with its mean over maps as `pointing_game_micro`; the others are means over
         maps.
     """
+    found = intervals(scores, classes, images, level, resamples, seed)
     result: dict[str, float] = {}
     for name, values in scores.items():
-        by_class = classes if name in CLASS_MEANS else None
-        interval = confidence_interval(values, images, by_class, level, resamples, seed)
-        result |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
-        if by_class is not None:
-            result[f"{name}_micro"] = float(values.nanmean())
+        result |= {name: found[name].mean, f"{name}_low": found[name].low, f"{name}_high": found[name].high}
+        if f"{name}_micro" in found:
+            result[f"{name}_micro"] = found[f"{name}_micro"].mean
         result[f"{name}_maps"] = float((~values.isnan()).sum())
     return result
+
+
+def intervals(
+    scores: Mapping[str, Tensor],
+    classes: Tensor,
+    images: Tensor | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Means with their intervals; one over classes has its mean over maps beside it, as `<name>_micro`.
+
+    Args: as in `summarize`.
+    """
+    found: dict[str, Interval] = {}
+    for name, values in scores.items():
+        by_class = classes if name in CLASS_MEANS else None
+        found[name] = confidence_interval(values, images, by_class, level, resamples, seed)
+        if by_class is not None:
+            found[f"{name}_micro"] = confidence_interval(values, images, None, level, resamples, seed)
+    return found
 
 
 def compare_scores(

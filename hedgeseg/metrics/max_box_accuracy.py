@@ -13,12 +13,12 @@ which moves the IoU of small boxes slightly.
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from hedgeseg.connected_regions import connected_regions
 from hedgeseg.metrics.map_metric import ordinary_tensors, warn_empty
 from hedgeseg.metrics.outside_inside_ratio import min_max
 from hedgeseg.metrics.pairs import check_maps
@@ -67,28 +67,39 @@ def _proposals(image: np.ndarray, cut: int) -> np.ndarray:
 
     Equal to the bounding boxes of findContours(RETR_TREE), which takes seconds on a grainy map.
     """
-    strong = (image > cut).astype(np.uint8)
-    outer = _component_boxes(strong, 8)
+    strong = image > cut
+    outer = connected_regions(strong).boxes.astype(np.float64)
     # A hole is a component of the rest that does not reach the frame; its contour runs on the pixels around it.
-    rest = _component_boxes(1 - strong, 4)
+    rest = connected_regions(~strong, neighbours=4).boxes.astype(np.float64)
     height, width = image.shape
     inside = (rest[:, :2] > 0).all(1) & (rest[:, 2] < width) & (rest[:, 3] < height)
     return np.concatenate([outer, rest[inside] + (-1, -1, 1, 1)])
 
 
-def _component_boxes(binary: np.ndarray, connectivity: int) -> np.ndarray:
-    stats = cv2.connectedComponentsWithStats(binary, connectivity=connectivity)[2][1:, :4].astype(np.float64)
-    return np.concatenate([stats[:, :2], stats[:, :2] + stats[:, 2:]], 1)
-
-
 def _overlap(proposals: np.ndarray, true: np.ndarray) -> float:
-    if not len(proposals):
-        return 0.0
-    low = np.maximum(proposals[:, None, :2], true[None, :, :2])
-    high = np.minimum(proposals[:, None, 2:], true[None, :, 2:])
+    return float(box_overlaps(proposals, true).max()) if len(proposals) else 0.0
+
+
+def box_overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of every box of one list with every box of another.
+
+    Args:
+        first: float `(n, 4)`, xyxy.
+        second: float `(m, 4)`.
+
+    Returns:
+        float `(n, m)`.
+    """
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = (high - low).clip(0).prod(2)
-    areas = [(corners[:, 2:] - corners[:, :2]).prod(1) for corners in (proposals, true)]
-    return float((shared / (areas[0][:, None] + areas[1][None] - shared)).max())
+    areas = [(corners[:, 2:] - corners[:, :2]).prod(1) for corners in (first, second)]
+    return np.asarray(shared / (areas[0][:, None] + areas[1][None] - shared))
+
+
+def localised(overlaps: Tensor) -> Tensor:
+    """Which boxes are good enough: bool `(..., 3, thresholds)` of overlaps `(..., thresholds)`, for each criterion."""
+    return torch.stack([overlaps >= delta for delta in DELTAS], -2)
 
 
 class MaxBoxAccV2(Metric):
@@ -140,7 +151,7 @@ class MaxBoxAccV2(Metric):
         """
         with ordinary_tensors():
             overlaps = best_overlaps(maps, boxes, self.thresholds)
-            hits = torch.stack([(overlaps >= delta).sum(0) for delta in DELTAS])
+            hits = localised(overlaps).sum(0)
             self.hits = self.hits + hits.to(self.device)
             self.seen = self.seen + (~overlaps[:, 0].isnan()).sum().to(self.device)
 

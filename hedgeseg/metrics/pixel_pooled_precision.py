@@ -43,6 +43,25 @@ def pixel_histograms(maps: Tensor, masks: Tensor, valid: Tensor | None = None, b
     return torch.bincount(cells[pairs.valid], minlength=2 * (bins + 1)).view(2, bins + 1)
 
 
+def precision_recall(histograms: Tensor) -> tuple[Tensor, Tensor]:
+    """Precision and recall at every threshold, from the highest to the lowest.
+
+    Args:
+        histograms: `(..., 2, bins + 1)`, as `pixel_histograms` gives them, or sums of such.
+
+    Returns:
+        Two float `(..., bins + 1)`; precision is NaN while nothing is above the threshold.
+    """
+    false, true = histograms.flip(-1).cumsum(-1).unbind(-2)
+    return true / (true + false), true / true[..., -1:]
+
+
+def pooled_precision(precision: Tensor, recall: Tensor) -> Tensor:
+    """Area under the curve of `precision_recall`, `(...,)`."""
+    gain = recall.diff(prepend=recall.new_zeros(*recall.shape[:-1], 1))
+    return (precision.nan_to_num(nan=0.0) * gain).sum(-1)
+
+
 class PxAP(Metric):
     """Average precision over the pooled pixels of a data set.
 
@@ -100,11 +119,9 @@ class PxAP(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Return the keys listed in the class's docstring as float tensors."""
         warn_empty(self, int(self.histograms[1].sum()))
-        false, true = self.histograms.flip(1).cumsum(1)
-        precision, recall = true / (true + false), true / true[-1]
-        gain = recall.diff(prepend=recall.new_zeros(1))
+        precision, recall = precision_recall(self.histograms)
         return {
-            "px_ap": (precision.nan_to_num(nan=0.0) * gain).sum(),
+            "px_ap": pooled_precision(precision, recall),
             "px_ap_precision": precision,
             "px_ap_recall": recall,
         }

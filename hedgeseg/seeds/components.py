@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from pycocotools import mask as rle
-from scipy import ndimage
 from torch import Tensor
 
+from hedgeseg.connected_regions import connected_regions
 from hedgeseg.seeds.seed import IGNORE, Seed
 
 
@@ -74,13 +74,10 @@ def regions(mask: Tensor | np.ndarray, smallest: int = 1) -> Objects:
     for value in np.unique(labels_image):
         if value in (0, IGNORE):
             continue
-        numbered, _ = ndimage.label(labels_image == value, structure=np.ones((3, 3)))
-        for number, window in enumerate(ndimage.find_objects(numbered), start=1):
-            inside = numbered[window] == number
-            if inside.sum() < smallest:
-                continue
-            windows.append(window)
-            parts.append(inside)
+        found = connected_regions(labels_image == value)
+        for place in np.flatnonzero(found.areas >= smallest).tolist():
+            windows.append(found.window(place))
+            parts.append(found.part(place))
             labels.append(int(value) - 1)
     height, width = labels_image.shape
     indices = torch.tensor(labels, dtype=torch.int64)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from hedgeseg.coco_segmentation import UnusableSegmentationError, encode, read_segmentation
+from hedgeseg.coco_segmentation import UnusableSegmentationError, encode, paint_labels, read_segmentation
 from hedgeseg.seeds.components import seed_objects
 from hedgeseg.seeds.formats.files import replacing
 from hedgeseg.seeds.seed import LAST_CLASS, Seed
@@ -84,12 +84,12 @@ def read_coco(path: str | os.PathLike[str], classes: Sequence[str] = ()) -> dict
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"there is no file {source}")
-    shapes: list[tuple[int, Any, int, dict[str, Any]]] = []
     unusable: list[str] = []
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         images = {entry["id"]: entry for entry in content["images"]}
         ids = _ids(content["categories"], classes)
+        shapes: dict[Any, list[tuple[dict[str, Any], int]]] = {k: [] for k in images}
         masks = {k: np.zeros((entry["height"], entry["width"]), np.uint8) for k, entry in images.items()}
         for item in content["annotations"]:
             size = masks[item["image_id"]].shape
@@ -98,13 +98,13 @@ def read_coco(path: str | os.PathLike[str], classes: Sequence[str] = ()) -> dict
             except UnusableSegmentationError as error:
                 unusable.append(f"annotation {item.get('id')}: {error}")
                 continue
-            shapes.append((int(rle.area(lengths)), item["image_id"], ids[item["category_id"]], lengths))
+            shapes[item["image_id"]].append((lengths, ids[item["category_id"]]))
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is not a COCO instances file: {type(error).__name__} {error}") from error
     if unusable:
         warnings.warn(f"{source}: {len(unusable)} annotations are left out: {'; '.join(unusable[:5])}", stacklevel=2)
-    for _, image_id, label, lengths in sorted(shapes, key=lambda shape: -shape[0]):
-        masks[image_id][np.asarray(rle.decode(lengths), dtype=bool)] = label
+    for image_id, found in shapes.items():
+        paint_labels(masks[image_id], found)
     return {str(images[k]["file_name"]): mask for k, mask in masks.items()}
 
 

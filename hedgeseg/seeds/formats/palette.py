@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from hedgeseg.label_image import NoLabelImageError, read_label_image
 from hedgeseg.seeds.formats.files import file_in, replacing
 from hedgeseg.visual import voc_palette
 
@@ -42,11 +43,8 @@ def read_mask(folder: str | os.PathLike[str], identifier: str) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"there is no mask {path}")
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise ValueError(
-                    f"{path} has mode {image.mode}; a label mask has mode P or L, this looks like a picture of one"
-                )
-            return np.asarray(image, dtype=np.uint8).copy()
+        return read_label_image(path)
+    except NoLabelImageError as error:
+        raise ValueError(f"{error}; this looks like a picture of a mask") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is damaged or no picture ({error}); make it again") from error
