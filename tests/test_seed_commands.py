@@ -295,3 +295,15 @@ def test_a_seed_of_no_class_is_scored_against_background_though_no_mask_says_so(
     report = ["report", str(root / "seeds"), "--images", str(root / "images"), "--masks", str(root / "masks")]
     assert main([*report, "--out", str(root / "r.html"), "--no-detection", "--no-crf"]) == 0
     assert "4 images" in (root / "r.html").read_text()
+
+
+def test_binary_masks_of_seeds_without_scores_name_the_option_of_the_command(tmp_path, capsys):
+    write_all(tmp_path, binary=True)
+    for path in (tmp_path / "seeds").glob("*.npz"):
+        path.unlink()
+    assert main(["score", str(tmp_path / "seeds"), "--masks", str(tmp_path / "masks")]) == 1
+    said = capsys.readouterr().err
+    assert "what is 255?" in said
+    assert "a_rust.png" in said
+    assert "--mask-values 255=rust or --mask-values 255=void" in said
+    assert "--data" not in said

@@ -83,7 +83,7 @@ def _folder(arguments: argparse.Namespace) -> int:
         module.setup("validate")
         _print_splits(module, arguments)
         learnt, rest = module.train_dataset, module.val_dataset
-        if learnt is not None and layout.module == "FolderDataModule":
+        if learnt is not None and layout.module in ("FolderDataModule", "CocoFolderDataModule"):
             labels = [[data.labels(i) for i in range(len(data))] for data in (learnt, rest)]
             try:
                 check_teachable(module.classes, labels[0], labels[1], str(arguments.root))

@@ -56,7 +56,7 @@ class LabelledFolder:
         self.classes = classes
         self._labels_of = labels_of
         self._blank_size = blank_size
-        self._values = MaskValues(classes, values)
+        self._values = MaskValues(classes, values, command=True)
         self._files: dict[str, Path] = {}
         self._root = images or Path()
         names = frozenset(named)

@@ -36,6 +36,7 @@ def read_class_folders(root: str | Path) -> Listing:
     | `train/<class>/`, `val/<class>/`, ...       | classes and splits (train, val, test and their usual names) |
     | `seg_train/<class>/`, `seg_test/<class>/`   | the same, where all hold the same classes                   |
     | `images/<class>/` and, maybe, `masks/`      | the same below `images`                                     |
+    | `photos/<class>/` and `masks/`              | the same below `photos`                                     |
     | `<class>/images/` and `<class>/masks/`      | classes; masks by the names of their images                 |
 
     Raises:
@@ -44,7 +45,7 @@ def read_class_folders(root: str | Path) -> Listing:
     """
     top = Path(root)
     base, inner = top, folders_in(top)
-    pictures = [folder for folder in inner if folder.name.lower() in IMAGE_FOLDERS]
+    pictures = _picture_folders(inner)
     if len(pictures) == 1 and folders_in(pictures[0]) and not _images_directly(pictures[0]):
         base, inner = pictures[0], folders_in(pictures[0])
     masks = _mask_folder(top, base, [folder.name for folder in inner])
@@ -156,8 +157,17 @@ def _ask_about(inner: Sequence[Path], repeated: Sequence[str]) -> None:
 def _pictures_of(split: Path) -> list[Path]:
     """Class folders of a split, which may lie in `images`."""
     inner = folders_in(split)
-    pictures = [folder for folder in inner if folder.name.lower() in IMAGE_FOLDERS]
+    pictures = _picture_folders(inner)
     return folders_in(pictures[0]) if len(pictures) == 1 and folders_in(pictures[0]) else inner
+
+
+def _picture_folders(inner: Sequence[Path]) -> list[Path]:
+    """Folders that are called as pictures; photographs are a class among drawings, and pictures beside masks."""
+    found = [folder for folder in inner if folder.name.lower() in IMAGE_FOLDERS]
+    others = [folder for folder in inner if folder.name.lower() not in ANNOTATION_FOLDERS]
+    if not found and len(others) == 1 < len(inner) and others[0].name.lower() in PHOTOGRAPH_FOLDERS:
+        return others
+    return found
 
 
 def _mask_folder(root: Path, base: Path, names: Sequence[str]) -> Path | None:

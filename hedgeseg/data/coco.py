@@ -13,13 +13,14 @@ import numpy as np
 from hedgeseg.data.annotated import AnnotatedImages
 from hedgeseg.data.coco_instances import Instances, read_instances
 from hedgeseg.data.coco_objects import CocoObject, paint, read_object
+from hedgeseg.data.coco_parts import coco_parts, images_beside, joined_instances
 from hedgeseg.data.dataset import ImageSubset
 from hedgeseg.data.fit import Fit
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.negatives import seems_negative
 from hedgeseg.data.orientation import Size, read_header
 from hedgeseg.data.records import Record
-from hedgeseg.data.split import split_indices
+from hedgeseg.data.split import split_indices, stratified_split
 
 
 class CocoFolder(AnnotatedImages):
@@ -108,12 +109,14 @@ class CocoFolderDataModule(ImageDataModule):
     """A COCO folder to look at as it is, or to learn from.
 
     With `train_fraction` 0 every image is validated and predicted and there is no training set. Otherwise a seeded
-    share of the images is learnt from and the rest validated; `predict` says whose seeds are made.
+    share of the images is learnt from, drawn alike from every class, and the rest validated; `predict` says whose seeds
+    are made. Folders of splits with a file of annotations in each (Roboflow's `train`, `valid`, `test`) are the split.
 
     Args:
-        root: folder with `images/`, `instances.json` and maybe `masks/`.
-        train_fraction: share of the images to learn from, in [0, 1).
-        predict: images to make seeds for: "all", "train" or "val".
+        root: folder with `images/`, `instances.json` and maybe `masks/`, or with such folders for each split. Without
+            `images` the pictures lie beside the annotations.
+        train_fraction: share of the images to learn from, in [0, 1), where there are no folders of splits.
+        predict: images to make seeds for: "all", "train", "val" or "test".
         image_size: side of the square input, or [height, width].
         batch_size: images of a batch.
         num_workers: processes that read images beside the main one.
@@ -121,13 +124,18 @@ class CocoFolderDataModule(ImageDataModule):
         annotation: name of the instances file inside `root`.
         fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`.
         crop: learn from random squares of so many pixels instead of resized crops, see `train_transform`.
+        stratified: False draws the share from all images alike, whatever they show, as version 0.1 did.
+
+    Raises:
+        ValueError: an argument out of range; on loading, an image set that `predict` names and the data lack, or a
+            class in every image, where a classifier is to learn it.
     """
 
     def __init__(
         self,
         root: str,
         train_fraction: float = 0.0,
-        predict: Literal["all", "train", "val"] = "all",
+        predict: Literal["all", "train", "val", "test"] = "all",
         image_size: int | list[int] = 224,
         batch_size: int = 16,
         num_workers: int = 0,
@@ -135,17 +143,20 @@ class CocoFolderDataModule(ImageDataModule):
         annotation: str = "instances.json",
         fit: Fit | None = None,
         crop: int | None = None,
+        stratified: bool = True,
     ) -> None:
         super().__init__(image_size, batch_size, num_workers, seed, fit, crop)
         if not 0 <= train_fraction < 1:
             raise ValueError(f"train_fraction must lie in [0, 1), got {train_fraction}")
-        if predict == "train" and not train_fraction:
+        self._parts = coco_parts(Path(root), annotation)
+        if predict == "train" and not train_fraction and not self._parts:
             raise ValueError("predict='train' needs a training set: give train_fraction > 0")
         self.save_hyperparameters()
         self.root = root
         self.train_fraction = train_fraction
         self.predict = predict
         self.annotation = annotation
+        self.stratified = stratified
         self._classes: tuple[str, ...] | None = None
         self._instances: Instances | None = None  # until the images are read
 
@@ -153,7 +164,7 @@ class CocoFolderDataModule(ImageDataModule):
     def classes(self) -> tuple[str, ...]:
         """Class names, read from the annotation file."""
         if self._classes is None:
-            self._instances = read_instances(Path(self.root) / self.annotation)
+            self._instances = self._read()
             self._classes = self._instances.classes
         return self._classes
 
@@ -162,7 +173,13 @@ class CocoFolderDataModule(ImageDataModule):
         if self.val_dataset is not None:
             return
         still = self.still
-        whole = CocoFolder(self.root, still, annotation=self.annotation, instances=self._instances)
+        whole = CocoFolder(
+            self.root,
+            still,
+            annotation=self.annotation,
+            images="." if self._parts else images_beside(Path(self.root), self.annotation),
+            instances=self._read() if self._instances is None else self._instances,
+        )
         self._classes, self._instances = whole.classes, None
         if nothing := [name for name in whole.classes if seems_negative(name)]:
             warnings.warn(
@@ -171,14 +188,39 @@ class CocoFolderDataModule(ImageDataModule):
                 "annotations shows none of the classes",
                 stacklevel=2,
             )
-        train, val = split_indices(len(whole), self.train_fraction, self.seed)
-        if train:
-            self.train_dataset = ImageSubset(whole, train, self.moving, random=True)
-        self.val_dataset = ImageSubset(whole, val, still)
+        sides = self._sides(whole)
+        if sides["train"]:
+            self.train_dataset = ImageSubset(whole, sides["train"], self.moving, random=True)
+        self.val_dataset = ImageSubset(whole, sides["val"] or sides["test"], still)
+        self.test_dataset = ImageSubset(whole, sides["test"], still) if sides["test"] else None
         if self.predict == "all":
             self.predict_dataset = whole
+        elif sides[self.predict]:
+            self.predict_dataset = ImageSubset(whole, sides[self.predict], still)
         else:
-            self.predict_dataset = ImageSubset(whole, train if self.predict == "train" else val, still)
+            raise ValueError(f"predict={self.predict!r}: {self.root} has no such images")
+        if stage == "fit":
+            self.check_lesson(str(self.root))
+
+    def _read(self) -> Instances:
+        if self._parts:
+            return joined_instances({part: Path(self.root) / part / self.annotation for part in self._parts})
+        return read_instances(Path(self.root) / self.annotation)
+
+    def _sides(self, whole: CocoFolder) -> dict[str, list[int]]:
+        """Positions to learn from, to validate on and to test on."""
+        if self._parts:
+            said = [self._parts[record.image.relative_to(self.root).parts[0]] for record in whole.records]
+            sides = {side: [i for i, one in enumerate(said) if one == side] for side in ("train", "val", "test")}
+            if not sides["val"] and not sides["test"]:
+                raise ValueError(f"{self.root}: no folder of a split holds images to validate on, only to learn from")
+            return sides
+        if self.stratified:
+            labels = [whole.labels(i) for i in range(len(whole))]
+            train, val = stratified_split(labels, self.train_fraction, self.seed)
+        else:
+            train, val = split_indices(len(whole), self.train_fraction, self.seed)
+        return {"train": train, "val": val, "test": []}
 
 
 def _record(name: str, path: Path, mask: Path, found: Sequence[CocoObject], size: Size | None) -> Record:

@@ -20,6 +20,7 @@ class Pixels:
         void: share of the masks' pixels that is void.
         background: share of the rest that is background.
         faults: image -> why its mask cannot be read.
+        contradictions: image -> what its mask shows that its labels do not say.
     """
 
     read: int
@@ -30,6 +31,7 @@ class Pixels:
     void: float
     background: float
     faults: dict[str, str] = field(default_factory=dict)
+    contradictions: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         small, median, large = (f"{height} x {width}" for height, width in self.sizes)
@@ -45,6 +47,12 @@ class Pixels:
             name, reason = next(iter(self.faults.items()))
             lines.append(
                 f"masks that cannot be read: {len(self.faults)} of {self.read} images, such as {name}: {reason}"
+            )
+        if self.contradictions:
+            name, reason = next(iter(self.contradictions.items()))
+            lines.append(
+                f"masks that contradict their labels: {len(self.contradictions)} of {self.masks}, such as {name}: "
+                f"{reason}; masks hold 0 for background, class index + 1, and void, see mask_values"
             )
         return "\n".join(lines)
 
@@ -122,7 +130,7 @@ def survey(dataset: LabelledImages, indices: list[int]) -> Pixels:
     """Reads the images and masks of some positions; there must be one or more."""
     sizes, shown = [], np.zeros(len(dataset.classes), int)
     masks = unseen = void = background = total = 0
-    faults = {}
+    faults, contradictions = {}, {}
     for index in indices:
         mask, fault = mask_or_fault(dataset, index)
         if fault is not None:
@@ -134,6 +142,10 @@ def survey(dataset: LabelledImages, indices: list[int]) -> Pixels:
         ids, counts = np.unique(mask, return_counts=True)
         present = ids[(ids > 0) & (ids != dataset.void)].astype(int) - 1
         shown[present] += 1
+        strange = [dataset.classes[label] for label in present.tolist() if label not in dataset.labels(index)]
+        if strange:
+            said = ", ".join(dataset.classes[label] for label in dataset.labels(index)) or "none of the classes"
+            contradictions[dataset.ids[index]] = f"the mask shows {', '.join(strange)}, the labels say {said}"
         unseen += len(set(dataset.labels(index)) - set(present.tolist()))
         masks += 1
         void += int(counts[ids == dataset.void].sum())
@@ -149,6 +161,7 @@ def survey(dataset: LabelledImages, indices: list[int]) -> Pixels:
         void=void / max(total, 1),
         background=background / max(total - void, 1),
         faults=faults,
+        contradictions=contradictions,
     )
 
 

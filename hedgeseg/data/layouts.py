@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hedgeseg.data.class_folders import read_class_folders
-from hedgeseg.data.entries import Listing
-from hedgeseg.data.listing import folders_in, images_in, is_dropping
+from hedgeseg.data.coco_parts import coco_parts
+from hedgeseg.data.entries import Listing, split_of
+from hedgeseg.data.listing import folders_in, images_in, is_dropping, is_image
 from hedgeseg.data.negatives import NONE_OF_THEM, BackgroundQuestionError, as_option, without_background
 from hedgeseg.data.table_images import read_labelled_table
 from hedgeseg.data.voc import find_voc
@@ -123,19 +124,39 @@ def _coco_split(root: Path) -> list[Layout]:
 
 
 def _coco_folders(root: Path) -> list[Layout]:
-    found = []
+    found = _coco_parts(root)
     for path in sorted([*root.glob("*.json"), *root.glob("annotations/*.json")]):
-        if is_dropping(path.name) or not _holds(path, b'"categories"', b'"images"', b'"annotations"'):
+        if not _is_coco(path):
             continue
         name = path.relative_to(root).as_posix()
-        if not (root / "images").is_dir():
-            raise ValueError(f"{path} is in COCO's format, but its pictures must lie in {root / 'images'}")
+        if not (root / "images").is_dir() and not any(is_image(file.name) for file in path.parent.iterdir()):
+            raise ValueError(
+                f"{path} is in COCO's format, but its pictures must lie in {root / 'images'} or beside the file"
+            )
         options = {} if name == "instances.json" else {"annotation": name}
         words = f"COCO's format, {name}"
         found.append(
             Layout(words, root, "CocoFolderDataModule", "coco_voc_finetune.yaml", {**options, "train_fraction": 0.7})
         )
     return found
+
+
+def _coco_parts(root: Path) -> list[Layout]:
+    """Folders of splits with pictures and a COCO file of one name in each."""
+    inner = [folder for folder in folders_in(root) if split_of(folder.name)]
+    names = [path.name for folder in inner for path in sorted(folder.glob("*.json")) if _is_coco(path)]
+    found = []
+    for name in dict.fromkeys(names):
+        parts = coco_parts(root, name)
+        notes = (f"split as given: {', '.join(dict.fromkeys(parts.values()))}",)
+        words = f"COCO's format, {name} in {', '.join(parts)}"
+        options = {"annotation": name}
+        found.append(Layout(words, root, "CocoFolderDataModule", "coco_voc_finetune.yaml", options, notes))
+    return found
+
+
+def _is_coco(path: Path) -> bool:
+    return not is_dropping(path.name) and _holds(path, b'"categories"', b'"images"', b'"annotations"')
 
 
 def _tables(root: Path) -> list[Layout]:

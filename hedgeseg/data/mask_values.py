@@ -4,6 +4,7 @@ A mask that was not written for this project says nothing of its code. Where one
 `MaskValues.assumed` says aloud how; where it does, the error says what to type. 255 is void only beside ids.
 """
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class MaskValues:
         values: what pixels mean: grey values or palette indices (`255`), or colours (`"255,0,0"`, `"#ff0000"`), each
             with the name of a class, "background" or "void". None tells it from each mask where that leaves no
             doubt.
+        command: whether they are given as a command takes them, `--mask-values 255=crack`, and not as a data module.
 
     Attributes:
         assumed: how masks were read without `values`, each way once, to be said aloud.
@@ -36,8 +38,11 @@ class MaskValues:
         ValueError: `values` names an unknown class, or something that is no value.
     """
 
-    def __init__(self, classes: Sequence[str], values: Mapping[int | str, str] | None = None) -> None:
+    def __init__(
+        self, classes: Sequence[str], values: Mapping[int | str, str] | None = None, command: bool = False
+    ) -> None:
         self.classes = tuple(classes)
+        self._command = command
         self.void = void_id(len(classes))
         self.assumed: list[str] = []
         self._greys: dict[int, int] = {}
@@ -121,14 +126,14 @@ class MaskValues:
                 f"binary mask; say what they mean, such as {self._example(values[-1])}"
             )
         if only is None:
+            shows = [self.classes[label] for label in labels] or "none of the classes, as far as is known"
             raise ValueError(
-                f"mask {path} holds {white} and 0 alone, and its image shows "
-                f"{[self.classes[label] for label in labels] or 'none of the classes'}: what is {white}? Say so: "
-                f"{self._example(white)}"
+                f"mask {path} holds {white} and 0 alone, and its image shows {shows}: what is {white}? Say so in the "
+                f"mask's name ({path.stem}_{self.classes[0]}.png), or for all masks alike: {self._example(white)}"
             )
         self._say(
             f"values 0 and {white} are background and the class that the image, or the mask's name, says "
-            f"({white} is not void; if it is: mask_values {{{white}: void}})"
+            f"({white} is not void; if it is: {self._given_as(white, 'void')})"
         )
         return np.where(pixels == white, only + 1, 0)
 
@@ -140,7 +145,7 @@ class MaskValues:
             shown = [_shown(value, True) for value in found[:_NAMED]]
             raise ValueError(
                 f"mask {path} holds {len(found)} colours, {', '.join(shown)}{' ...' if len(found) > _NAMED else ''}: "
-                f"say what they mean, such as mask_values {{'{shown[-1]}': {self.classes[0]}}}"
+                f"say what they mean, such as {self._example(shown[-1])}"
             )
         return np.where(packed > 0, 255, 0)
 
@@ -156,9 +161,15 @@ class MaskValues:
         if how not in self.assumed:
             self.assumed.append(how)
 
-    def _example(self, value: int) -> str:
+    def _example(self, value: int | str) -> str:
         name = self.classes[0]
-        return f"mask_values {{{value}: {name}}} or {{{value}: void}} (--data.mask_values '{{{value}: {name}}}')"
+        if self._command:
+            return f"{self._given_as(value, name)} or {self._given_as(value, 'void')}"
+        given = f"{{{value!r}: {name}}}"
+        return f"mask_values {given} or {{{value!r}: void}} (--data.mask_values {shlex.quote(given)})"
+
+    def _given_as(self, value: int | str, name: str) -> str:
+        return f"--mask-values {value}={name}" if self._command else f"mask_values {{{value!r}: {name}}}"
 
 
 def union(masks: Sequence[np.ndarray], void: int) -> np.ndarray:

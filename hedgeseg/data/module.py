@@ -1,7 +1,10 @@
 """What the data modules share: the loaders over a train, a validation and a prediction set."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import copy
+from typing import Literal
 
 import albumentations as A
 from lightning.pytorch import LightningDataModule
@@ -10,6 +13,7 @@ from torch.utils.data import DataLoader
 from hedgeseg.data.batch import Sample, collate
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.fit import Fit, size_pair, usual_fit
+from hedgeseg.data.teachable import check_teachable
 from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
 
 
@@ -77,6 +81,12 @@ class ImageDataModule(LightningDataModule):
         """Class names, known before `setup`."""
 
     @property
+    def learns_from(self) -> Literal["labels", "masks"] | None:
+        """What the network of the trainer learns from, as far as it says so."""
+        network = None if self.trainer is None else self.trainer.lightning_module
+        return getattr(network, "learns_from", None)
+
+    @property
     def still(self) -> A.Compose:
         """The pipeline of images that are looked at."""
         return eval_transform(self.image_size, self.mean, self.std, fit=self.fit)
@@ -91,9 +101,39 @@ class ImageDataModule(LightningDataModule):
         """Number of classes, background not counted."""
         return len(self.classes)
 
+    def check_lesson(self, source: str) -> None:
+        """Look whether labels can be learnt from the training set, before a fit.
+
+        Args:
+            source: what messages call the data.
+
+        Raises:
+            ValueError: as `check_teachable` has it, where a classifier is to learn it; else that is a warning, and
+                nothing where masks are learnt from.
+        """
+        if self.train_dataset is None or self.learns_from == "masks":
+            return
+        learnt, *rest = (
+            [data.labels(i) for i in range(len(data))]
+            for data in (self.train_dataset, self.val_dataset, self.test_dataset)
+            if data is not None
+        )
+        try:
+            check_teachable(self.classes, learnt, [labels for part in rest for labels in part], source)
+        except ValueError as error:
+            if self.learns_from == "labels":
+                raise
+            warnings.warn(str(error), stacklevel=3)
+
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Shuffled batches of the training set; an incomplete last batch, which batch norm suffers from, is dropped."""
+        """Shuffled batches of the training set; an incomplete last batch, which batch norm suffers from, is dropped.
+
+        Masks are not opened for a network that learns from labels.
+        """
         dataset = self._ready(self.train_dataset, "train")
+        if self.learns_from == "labels" and dataset.masks:
+            dataset = copy(dataset)
+            dataset.masks = False
         return self._loader(dataset, shuffle=True, drop_last=len(dataset) > self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Sample]:

@@ -9,9 +9,37 @@ NONE_OF_THEM = "none-of-them"
 _NOTHING = re.compile(
     "good|okay|ok|normals?|negatives?|neg|background|bg|none|nothing|healthy|free|empty|clean|clear|intact|undamaged|"
     "unaffected|controls?|pass|passed|perfect|flawless|fine|absent|absence|nodefects?|nofindings?|uninfected|uncracked|"
-    "defectless|no|non|not|without|false|nan|na"
+    "defectless|no|non|not|without|false|nan|na|gut|gesund|fehlerfrei|leer|io|bueno|sano|buono|bon"
 )
-_STARTS = ("no", "non", "not", "without", "negative", "normal", "healthy", "free", "good", "ok")
+_STARTS = (
+    "no",
+    "non",
+    "not",
+    "without",
+    "negative",
+    "normal",
+    "healthy",
+    "free",
+    "good",
+    "ok",
+    "gut",
+    "ohne",
+    "kein",
+    "keine",
+    "sin",
+    "sans",
+    "senza",
+)
+_ENDS = ("free", "less", "negative", "normal", "good", "ok", "healthy", "intact", "clean")
+_FAULT = (
+    "(?:tumou?r|cancer|lesion|disease|illness|infection|pneumonia|fracture|finding|defect|damage|crack|fault|error|"
+    "anomal|scratch|rust|corrosion|leak|hole|dent|stain|fire|smoke|object|person|people|mask|weed|pest|faulty|cancerous)"
+)
+_WITHOUT = re.compile(
+    rf"(?:no|non|not|without|kein|keine|ohne){_FAULT}(?:s|es|y|ies|ive|ed|d)?|"
+    r"un(?:damaged|affected|infected|cracked|broken|scratched|defective|diseased|spoil[edt]+|blemished|marked|worn)|"
+    rf"{_FAULT}(?:s)?(?:free|less)"
+)
 
 
 class BackgroundQuestionError(ValueError):
@@ -48,14 +76,17 @@ def seems_negative(name: str) -> bool:
     """Whether a class name may mean that there is nothing to find.
 
     Example:
-        >>> [seems_negative(name) for name in ("Good", "no_crack", "defect-free", "crack", "Normal cells", "free")]
-        [True, True, True, False, True, True]
+        >>> [seems_negative(name) for name in ("Good", "no_crack", "notumor", "crack", "Normal cells", "nose")]
+        [True, True, True, False, True, False]
     """
     words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
     if not words:
         return False
+    together = "".join(words)
     return (
-        bool(_NOTHING.fullmatch("".join(words))) or words[0] in _STARTS or words[-1] in ("free", "negative", "normal")
+        bool(_NOTHING.fullmatch(together) or _WITHOUT.fullmatch(together))
+        or words[0] in _STARTS
+        or (len(words) > 1 and words[-1] in _ENDS)
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hedgeseg.data.listing import folders_in
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-PHOTOGRAPH_FOLDERS = (*IMAGE_FOLDERS, "photos", "photo")
+PHOTOGRAPH_FOLDERS = (*IMAGE_FOLDERS, "photos", "photo", "photographs", "pictures")
 MASK_FOLDERS = ("masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "segmentations")
 ANNOTATION_FOLDERS = (*MASK_FOLDERS, "labels", "annotations")
 

@@ -179,7 +179,7 @@ class PseudoMaskDataModule(ImageDataModule):
         Raises:
             ValueError: no images to learn from, all of them are validated on, or no masks of the kind asked for.
         """
-        self.data.setup(stage or "fit")
+        self.data.setup("validate")  # to learn from masks no class needs images without it
         learnt, watched = self.data.predict_dataset, self.data.val_dataset
         if learnt is None or watched is None:
             raise ValueError(f"{type(self.data).__name__} has no prediction set or no validation set")

@@ -100,10 +100,12 @@ class SelectedDataModule(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Leaves out the images that show none of them."""
-        self.data.setup(stage or "fit")
+        self.data.setup("validate")  # whether something can be learnt is asked of the chosen classes
         self.train_dataset = self._selected(self.data.train_dataset)
         self.val_dataset = self._selected(self.data.val_dataset)
         self.predict_dataset = self._selected(self.data.predict_dataset)
+        if stage == "fit":
+            self.check_lesson(type(self.data).__name__)
 
     def _selected(self, dataset: LabelledImages | None) -> SelectedClasses | None:
         if dataset is None:

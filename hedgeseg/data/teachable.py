@@ -28,8 +28,8 @@ def check_teachable(
         raise ValueError(
             f"{source}: all {len(labels) + len(others)} images show {constant[0]!r}, so nothing could be learnt of it: "
             "any network that always says yes is right. Add images without it (a class folder of them, named with "
-            "background; rows without a label), or leave the class out. To explain a network as it is, without "
-            "training, give train_fraction 0"
+            "background; rows without a label; images without annotations), or leave the class out. To explain a "
+            "network as it is, without training, give train_fraction 0"
         )
     missing = [name for name, count in zip(classes, counts, strict=True) if not count]
     if len(missing) == len(classes):

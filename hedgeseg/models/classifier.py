@@ -64,6 +64,8 @@ class Classifier(LightningModule):
         FileNotFoundError: weights or groups file missing.
     """
 
+    learns_from = "labels"
+
     def __init__(
         self,
         num_classes: int | None = None,

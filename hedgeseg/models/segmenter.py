@@ -66,6 +66,8 @@ class Segmenter(LightningModule):
 
     label_weights: torch.Tensor
 
+    learns_from = "masks"
+
     def __init__(
         self,
         num_classes: int,

@@ -223,3 +223,16 @@ def test_a_folder_without_classes_names_the_tables_in_it(tmp_path):
     (tmp_path / "labels.csv").write_text("image,label\na.png,cat\n")
     with pytest.raises(ValueError, match=r"no class folders.*there is labels\.csv"):
         read_class_folders(tmp_path)
+
+
+def test_photographs_and_masks_of_classes_in_one_root(tmp_path):
+    pictures(tmp_path, *(f"{top}/{name}" for top in ("photos", "masks") for name in ("cat/a.png", "dog/b.png")))
+    found = read_class_folders(tmp_path)
+    assert [entry.id for entry in found.entries] == ["cat__a", "dog__b"]
+    assert found.masks == tmp_path / "masks"
+    assert found.names == ("cat", "dog")
+
+
+def test_photographs_among_other_pictures_are_a_class(tmp_path):
+    pictures(tmp_path, "photos/new/a.png", "drawings/old/b.png", "drawings/new/c.png")
+    assert read_class_folders(tmp_path).names == ("drawings", "photos")

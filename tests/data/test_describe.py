@@ -32,6 +32,24 @@ class Two(LabelledImages):
         return np.array([[0, 0, 20, 5]], np.float32), np.array([0])
 
 
+class Strange(Two):
+    def labels(self, index):
+        return ((1,), ())[index]
+
+
+def test_masks_that_contradict_the_labels_are_named():
+    described = describe(Strange())
+    reasons = {
+        "a": "the mask shows ant, the labels say bee",
+        "b": "the mask shows ant, the labels say none of the classes",
+    }
+    assert described.pixels.contradictions == reasons
+    assert "masks that contradict their labels: 2 of 2, such as a: the mask shows ant, the labels say bee" in str(
+        described
+    )
+    assert "contradict" not in str(describe(Two()))
+
+
 def test_counts_are_those_of_the_samples():
     data = Shapes(30, image_size=32)
     described = describe(data, "scenes")

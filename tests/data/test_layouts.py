@@ -4,6 +4,7 @@ import shlex
 import pytest
 from miniatures import write_coco_folder, write_voc
 from test_class_folders import pictures, two
+from test_coco_lessons import roboflow
 
 from hedgeseg.commands.describe import data_module
 from hedgeseg.data.layouts import recognise
@@ -82,3 +83,15 @@ def test_what_is_nothing_is_said_with_what_is_there(tmp_path):
     (tmp_path / "labels.csv").write_text("image,label\nx.png,cat\n")
     with pytest.raises(ValueError, match="none of its 1 images is in"):
         recognise(tmp_path)
+
+
+def test_coco_files_in_folders_of_splits(tmp_path):
+    roboflow(tmp_path)
+    (layout,) = recognise(tmp_path)
+    assert (layout.module, layout.options) == ("CocoFolderDataModule", {"annotation": "_annotations.coco.json"})
+    assert layout.notes == ("split as given: test, train, val",)
+    module = built(layout)
+    assert (len(module.train_dataset), len(module.val_dataset), len(module.test_dataset)) == (4, 3, 2)
+    (layout,) = recognise(tmp_path / "train")
+    assert layout.options == {"annotation": "_annotations.coco.json", "train_fraction": 0.7}
+    built(layout)

@@ -33,6 +33,26 @@ def test_a_folder_that_may_mean_nothing_is_asked_about(tmp_path, name):
         assert set(FolderDataModule(root, background=given).classes) == {"crack", name}
 
 
+@pytest.mark.parametrize(
+    ("nothing", "something"),
+    [
+        ("notumor", "glioma"), ("no_tumor", "yes"), ("gut", "schlecht"), ("non_defective", "defective"), ("ok", "nok"),
+        ("undamaged", "damaged"), ("clean", "dirty"), ("intact", "broken"), ("pass", "fail"), ("NoCrack", "Crack"),
+        ("uncracked", "cracked"), ("defect-free", "defective"), ("scratchless", "scratched"), ("ohne_Riss", "Riss"),
+        ("non-cancer", "cancer"), ("Bottle good", "Bottle broken"),
+    ],
+)  # fmt: skip
+def test_one_of_a_pair_is_asked_about(nothing, something):
+    with pytest.raises(BackgroundQuestionError) as caught:
+        without_background([something, nothing], None, "data")
+    assert caught.value.names == (nothing,)
+
+
+@pytest.mark.parametrize("name", ["nose", "notebook", "nok", "bad", "uncle", "unicorn", "wireless", "broken", "fail"])
+def test_names_that_only_begin_so_are_not(name):
+    assert not seems_negative(name)
+
+
 @pytest.mark.parametrize("name", ["cat", "crack", "polar bear", "fraying", "background noise maker", "nozzle", "9"])
 def test_other_names_are_not(name):
     assert seems_negative(name) == (name == "background noise maker") * False
