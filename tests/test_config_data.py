@@ -1,7 +1,5 @@
 """Every configuration of a data set runs, on a miniature of that data set in its real layout."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from miniatures import (
     write_wnids,
 )
 from PIL import Image
+from processes import run_script
 
 from hedgeseg.callbacks import HedgeCallback
 
@@ -108,11 +107,8 @@ def test_two_commands_may_share_a_folder(tmp_path, monkeypatch):
 
 
 def test_print_config_shows_what_would_run(tmp_path):
-    command = [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(ROOT / "configs" / "voc2012.yaml")]
-    done = subprocess.run(
-        [*command, "--data.train_split=train_aug", "--model.lr=0.5", "--print_config"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    command = [ROOT / "train.py", "fit", "--config", ROOT / "configs" / "voc2012.yaml"]
+    done = run_script([*command, "--data.train_split=train_aug", "--model.lr=0.5", "--print_config"], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     shown = yaml.safe_load(done.stdout)
     assert shown["data"]["init_args"]["train_split"] == "train_aug"

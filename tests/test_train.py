@@ -1,14 +1,12 @@
 """train.py as a person calls it: in a folder of their own, from the command line."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_script
 
 from hedgeseg.data import CocoFolder
 
@@ -20,11 +18,7 @@ TINY = [
 
 
 def train(*arguments, cwd):
-    environment = {**os.environ, "WANDB_SILENT": "true"}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
+    done = run_script([ROOT / "train.py", *arguments], cwd, env={"WANDB_SILENT": "true"})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -40,11 +34,9 @@ def test_fit_logs_panels_and_an_offline_run(tmp_path):
 
 
 def test_the_quick_start_writes_seeds_and_scores_them(tmp_path):
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import train; train.quick_start(sys.argv[2:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT), *TINY],
-        cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
+    script = tmp_path / "quick.py"
+    script.write_text("import sys, train; train.quick_start(sys.argv[1:])")
+    done = run_script([script, *TINY], tmp_path, path=[ROOT])
     assert done.returncode == 0, done.stderr[-3000:]
     run = tmp_path / "runs" / "shapes" / "1"
     for name in ("hedge", "grad_cam"):
@@ -84,12 +76,7 @@ def test_photographs_with_imagenet_weights(shared, tmp_path, arch, size, devices
 
 
 def test_a_missing_weights_file_is_named(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable, str(ROOT / "train.py"), "validate", "--config", str(ROOT / "configs" / "shapes.yaml"),
-            "--model.weights=nowhere.pth",
-        ],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    config = ROOT / "configs" / "shapes.yaml"
+    done = run_script([ROOT / "train.py", "validate", "--config", config, "--model.weights=nowhere.pth"], tmp_path)
     assert done.returncode != 0
     assert "nowhere.pth" in done.stderr

@@ -1,10 +1,8 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from PIL import ImageFont
+from processes import loaded_modules
 
 from hedgeseg import visual
 
@@ -154,11 +152,7 @@ def test_refusals():
 
 
 def test_import_is_light():
-    code = (
-        "import hedgeseg.visual, sys; print(sorted({'matplotlib', 'lightning', 'wandb', 'torch'} & set(sys.modules)))"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert not {"matplotlib", "lightning", "wandb"} & set(eval(loaded))
+    assert not {"matplotlib", "lightning", "wandb"} & set(loaded_modules()["hedgeseg.visual"])
 
 
 def test_same_size_pads_with_white():

@@ -43,8 +43,8 @@ def compare_summaries(
             result[name] = compare_pooled(statistic, len(both), resamples=resamples)
     seeds = [(a.seed, b.seed) for a, b in pairs if a.seed[0] and b.seed[0]]
     if seeds:
-        own, others = (best_parts([row[side] for row in seeds], num_classes, bins) for side in (0, 1))
-        result["miou"] = compare_miou(own, others, resamples=resamples)
+        first_parts, second_parts = (best_parts([row[side] for row in seeds], num_classes, bins) for side in (0, 1))
+        result["miou"] = compare_miou(first_parts, second_parts, resamples=resamples)
     return result
 
 

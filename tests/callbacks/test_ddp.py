@@ -2,12 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run_script
 
 from hedgeseg.seeds import read_seed
 
@@ -18,10 +17,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available() or os.name 
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ddp")
     script = Path(__file__).with_name("ddp_training.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[1])}
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)], capture_output=True, text=True, timeout=240, env=environment
-    )
+    done = run_script([script, folder], folder, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     return folder, json.loads(line.removeprefix("RESULT"))

@@ -3,14 +3,13 @@
 import csv
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from processes import run_script
 
 from hedgeseg.callbacks import Evaluation
 from hedgeseg.callbacks.batches import read_batch
@@ -44,10 +43,7 @@ def test_a_test_run_writes_the_tables(tmp_path):
 @pytest.mark.skipif(not torch.distributed.is_available() or os.name == "nt", reason="needs gloo and fork")
 def test_two_processes_write_the_tables_of_one(tmp_path):
     script = Path(__file__).with_name("ddp_evaluation.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=240, env=environment
-    )
+    done = run_script([script, tmp_path], tmp_path, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((tmp_path / "two" / "images").glob("hedge-*.jsonl"))) == 2
     for table in ("results.csv", "comparisons.csv"):

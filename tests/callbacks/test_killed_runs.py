@@ -2,22 +2,17 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_script
 
 HERE = Path(__file__).parent
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_runs_leave_the_files_of_an_uninterrupted_one(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(HERE / "killed_runs.py"), str(tmp_path), "3", "40"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    done = run_script([HERE / "killed_runs.py", tmp_path, 3, 40], tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     left = json.loads(done.stdout.splitlines()[-1])
     assert all(0 < seeds < 40 for seeds in left[:-1])

@@ -1,14 +1,11 @@
 """A run killed in the middle and resumed goes on with the same images and the same animation."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from processes import Script, run_script
 
 SCRIPT = """
 import sys
@@ -32,26 +29,24 @@ trainer.fit(Classifier(), loader(8, shuffle=True), loader(8, shuffle=True), ckpt
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 def test_killed_and_resumed(tmp_path):
     (tmp_path / "main.py").write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     last = tmp_path / "checkpoints" / "last.ckpt"
 
-    process = subprocess.Popen([sys.executable, "main.py", "100000"], cwd=tmp_path, env=environment)
+    process = Script(["main.py", 100000], tmp_path).process
     deadline = time.monotonic() + 120
     while not (last.is_file() and len(list(tmp_path.glob("hedge/epoch_*"))) >= 3):
-        assert process.poll() is None
+        assert process.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
 
     checkpoint = torch.load(last, weights_only=True)
     epoch = checkpoint["epoch"]
     [state] = [s for key, s in checkpoint["callbacks"].items() if key.startswith("HedgeCallback")]
     watched = state["watched"]["0"]
     assert len(watched) == 2
-    subprocess.run(
-        [sys.executable, "main.py", str(epoch + 3), str(last)], cwd=tmp_path, env=environment, check=True, timeout=120
-    )
+    done = run_script(["main.py", epoch + 3, last], tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
     looks = sorted(tmp_path.glob("hedge/epoch_*"))[-2:]
     for look in looks:
         assert [p.stem[4:] for p in sorted(look.glob("*.png"))] == watched

@@ -6,7 +6,7 @@ import socket
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from processes import in_processes
 
 from hedgeseg.metrics import (
     ClassDiscrimination,
@@ -94,7 +94,7 @@ def two_processes(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(port, folder), nprocs=2)
+    in_processes(work, (0, port, folder), (1, port, folder))
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

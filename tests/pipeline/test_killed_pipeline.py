@@ -1,13 +1,11 @@
 """Killed at three moments and resumed, a pipeline ends with the files of one that was left alone."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from pipeline_scenes import write_settings, write_table
+from processes import run_script
 
 SCRIPT = Path(__file__).with_name("killed_pipeline.py")
 
@@ -28,9 +26,7 @@ def test_the_same_files(tmp_path):
     root = write_table(tmp_path / "data")
     settings = write_settings(root / "settings.yaml")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    argv = [sys.executable, str(SCRIPT), str(root), str(whole), str(cut), str(settings)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=550, check=False)
+    done = run_script([SCRIPT, root, whole, cut, settings], tmp_path, timeout=550)
     assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
     alone, resumed = contents(whole), contents(cut)
     assert alone[0] == resumed[0]
