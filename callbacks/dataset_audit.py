@@ -18,7 +18,7 @@ from hedgeseg import visual
 from hedgeseg.audit import Auditor, EvidenceStore, Findings, Subject, as_json, changes, find, write_page, write_result
 from hedgeseg.audit.evidence import Evidence
 from hedgeseg.audit.store import read_store
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.evaluation import image_position
 from hedgeseg.callbacks.explanations import Explainer
@@ -103,7 +103,7 @@ class DatasetAudit(Callback):
         if stage not in ("validate", "test"):
             return
         network = find_network(pl_module, self.network)
-        names = list(surroundings.class_names(trainer, pl_module))
+        names = list(trainer_context.class_names(trainer, pl_module))
         config = {"audit": self.auditor.config(), "classes": self.classes, "class_names": names}
         self._store = EvidenceStore(self.folder, {**config, "weights": weights_hash(network)})
         self._seen, self._failed, self.findings = {}, {}, None
@@ -122,7 +122,7 @@ class DatasetAudit(Callback):
         if self._store is None or trainer.state.fn not in ("validate", "test"):
             return
         network = find_network(pl_module, self.network)
-        dataset = list(surroundings.datasets(trainer))[dataloader_idx]
+        dataset = list(trainer_context.datasets(trainer))[dataloader_idx]
         split = self._split(trainer, dataloader_idx)
         with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
             examples = read_batch(batch, "", self.batch_adapter)
@@ -150,14 +150,14 @@ class DatasetAudit(Callback):
             return
         trainer.strategy.barrier("audit")
         if trainer.is_global_zero and self.conclude:
-            self._conclude(trainer, surroundings.class_names(trainer, pl_module))
+            self._conclude(trainer, trainer_context.class_names(trainer, pl_module))
 
     on_test_end = on_validation_end
 
     def _subjects(
         self, trainer: Trainer, network: torch.nn.Module, device: torch.device, named: Sequence[tuple[str, Example]]
     ) -> list[Subject]:
-        normalisation = surroundings.normalisation(trainer) or (None, None)
+        normalisation = trainer_context.normalisation(trainer) or (None, None)
         subjects = []
         for name, example in named:
             image = example.image[None].to(device)
@@ -195,8 +195,8 @@ class DatasetAudit(Callback):
             return [entry for subject in subjects for entry in self._look(network, [subject], split, device)]
 
     def _split(self, trainer: Trainer, dataloader_idx: int) -> str:
-        name = self.split or {"validate": "val"}.get(surroundings.stage(trainer), surroundings.stage(trainer))
-        return name if surroundings.loader_count(trainer) == 1 else f"{name}_{dataloader_idx}"
+        name = self.split or {"validate": "val"}.get(trainer_context.stage(trainer), trainer_context.stage(trainer))
+        return name if trainer_context.loader_count(trainer) == 1 else f"{name}_{dataloader_idx}"
 
     def _conclude(self, trainer: Trainer, classes: Sequence[str]) -> None:
         assert self._store is not None

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from hedgeseg import visual
-from hedgeseg.callbacks.look import ClassNames, Panel
 from hedgeseg.callbacks.scores import Finding, Score
-from hedgeseg.callbacks.surroundings import Normalisation
+from hedgeseg.callbacks.snapshot import ClassNames, Panel
+from hedgeseg.callbacks.trainer_context import Normalisation
 from hedgeseg.visual import Picture
 
 COLUMNS = ("image", "red for, blue against", "cross: strongest pixel")

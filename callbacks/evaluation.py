@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.network import find_network
 from hedgeseg.evaluation import Annotations, Case, Evaluator, MethodRun, Protocol, make_case, write_report
@@ -68,14 +68,14 @@ class Evaluation(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse strategies under which no process holds the network."""
-        surroundings.refuse_sharded(trainer, "Evaluation")
+        trainer_context.refuse_sharded(trainer, "Evaluation")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
-        classes = surroundings.class_names(trainer, pl_module)
+        classes = trainer_context.class_names(trainer, pl_module)
         if not classes:
             raise ValueError("Evaluation needs the names of the classes: give the data module an attribute `classes`")
-        mean, std = surroundings.normalisation(trainer) or (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = trainer_context.normalisation(trainer) or (IMAGENET_MEAN, IMAGENET_STD)
         self._evaluator = Evaluator(
             self.folder, self.methods, self.protocol, classes, mean, std, process=trainer.global_rank
         )
@@ -94,7 +94,7 @@ class Evaluation(Callback):
         """Explain and score the images of a batch."""
         assert self._evaluator is not None
         network = find_network(pl_module, self.network)
-        dataset = list(surroundings.datasets(trainer))[dataloader_idx]
+        dataset = list(trainer_context.datasets(trainer))[dataloader_idx]
         with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
             examples = read_batch(batch, "", self.batch_adapter)
             start = self._seen.get(dataloader_idx, 0)

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from hedgeseg.callbacks.look import Look, Panel
+from hedgeseg.callbacks.snapshot import Panel, Snapshot
 from hedgeseg.visual import Picture, contact_sheet
 
 
@@ -26,7 +26,7 @@ class Files:
         self.folder = folder
         self.frames = frames
 
-    def drawing(self, look: Look, suffix: str, panel: Panel) -> Path:
+    def drawing(self, look: Snapshot, suffix: str, panel: Panel) -> Path:
         """Where the drawing of a panel is written."""
         return self.folder / look.folder / suffix.strip("/") / f"{panel.name}.png"
 
@@ -34,7 +34,7 @@ class Files:
         """Where the plain image is written, once for all looks."""
         return self.folder / "images" / suffix.strip("/") / f"{panel.name}.png"
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """Write one look."""
         for suffix, panels in look.panels.items():
             for panel in panels:

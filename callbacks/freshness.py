@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.followers import Followers
 
 
@@ -37,7 +37,7 @@ class FreshValues(Callback):
         Raises:
             ValueError: something follows a name that will never have a value.
         """
-        self.followers, self._fresh = Followers(self.prefix, surroundings.callbacks(trainer), never), set()
+        self.followers, self._fresh = Followers(self.prefix, trainer_context.callbacks(trainer), never), set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have EarlyStopping and schedulers that follow our metrics wait for values."""
@@ -62,7 +62,7 @@ class FreshValues(Callback):
 
     def withhold(self, trainer: Trainer) -> None:
         """Keep values that are not fresh from what follows them."""
-        if self.followers.names and surroundings.stage(trainer) == "fit" and not trainer.sanity_checking:
+        if self.followers.names and trainer_context.stage(trainer) == "fit" and not trainer.sanity_checking:
             self.followers.withhold(trainer.callback_metrics, self._fresh)
 
     def put_back(self, trainer: Trainer) -> None:

@@ -19,9 +19,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import Batch, BatchAdapter
 from hedgeseg.callbacks.budget import TimeBudget
+from hedgeseg.callbacks.error_policy import ErrorPolicy
 from hedgeseg.callbacks.explanations import Explainer, Target, checked_options
 from hedgeseg.callbacks.followers import NEEDS
 from hedgeseg.callbacks.freshness import FreshValues
@@ -32,8 +33,7 @@ from hedgeseg.callbacks.sanity import NAMES as SANITY_NAMES
 from hedgeseg.callbacks.sanity import sanity
 from hedgeseg.callbacks.scores import numbers
 from hedgeseg.callbacks.showing import Showing
-from hedgeseg.callbacks.tolerance import Tolerance
-from hedgeseg.callbacks.watching import Findings, Watching
+from hedgeseg.callbacks.stage_monitor import Findings, StageMonitor
 
 
 class HedgeCallback(FreshValues):
@@ -117,14 +117,14 @@ class HedgeCallback(FreshValues):
         self.metrics = metrics
         self.sanity_every_n_epochs = sanity_every_n_epochs
         self.dataloader_idx = dataloader_idx
-        self._tolerating = Tolerance(on_error)
+        self._errors = ErrorPolicy(on_error)
         self.batch_adapter = batch_adapter
         self.network = network
         self.animation = animation
         self.explainer = Explainer(method, target, checked_options(method, gamma, layer, method_options))
         self.budget = TimeBudget(max_fraction, max_seconds_per_epoch)
         self._showing = Showing(self.prefix, None if class_names is None else tuple(class_names), normalisation)
-        self._watching = {"fit": self._watch()}
+        self._monitors = {"fit": self._watch()}
         self._phase = Phase(every_n_epochs, sanity_every_n_epochs)
         self._looking = False
         self._found: Findings | None = None
@@ -148,11 +148,11 @@ class HedgeCallback(FreshValues):
             ValueError: a sharded strategy, intervals that never meet, another of these callbacks with the same prefix,
                 or a monitored name that will never have a value.
         """
-        surroundings.refuse_sharded(trainer, "HedgeCallback")
-        others = [c for c in surroundings.callbacks(trainer) if isinstance(c, HedgeCallback) and c is not self]
+        trainer_context.refuse_sharded(trainer, "HedgeCallback")
+        others = [c for c in trainer_context.callbacks(trainer) if isinstance(c, HedgeCallback) and c is not self]
         if any(other.prefix == self.prefix for other in others):
             raise ValueError(f"two HedgeCallbacks log under prefix={self.prefix!r}; give each a prefix of its own")
-        self._watching[stage] = self._watch()
+        self._monitors[stage] = self._watch()
         self.explainer.forget()
         if stage == "fit":
             self._phase = Phase(self.every_n_epochs, self.sanity_every_n_epochs)
@@ -170,7 +170,7 @@ class HedgeCallback(FreshValues):
                 f"HedgeCallback: the checkpoint logged to the Weights & Biases run {before!r}, this is a new one; "
                 f"to go on with it use WandbLogger(id={before!r}, resume='allow')"
             )
-        if not surroundings.will_validate(trainer):
+        if not trainer_context.will_validate(trainer):
             rank_zero_warn("HedgeCallback: this training has no validation, so there is nothing to look at")
         if self._phase.looked and self.followers.names:
             rank_zero_warn(
@@ -184,7 +184,7 @@ class HedgeCallback(FreshValues):
         """Decide whether to look at this validation."""
         self._found, self._sanity = None, {}
         self._looking = self._due(trainer)
-        if surroundings.stage(trainer) == "fit":
+        if trainer_context.stage(trainer) == "fit":
             self.outdate(trainer)
 
     on_test_start = on_predict_start = on_validation_start
@@ -204,11 +204,11 @@ class HedgeCallback(FreshValues):
         """
         if self._looking:
             if self.dataloader_idx in (None, dataloader_idx):
-                self._watching[surroundings.stage(trainer)].pick(batch, str(batch_idx), dataloader_idx)
-            if surroundings.at_last_batch(trainer):
+                self._monitors[trainer_context.stage(trainer)].pick(batch, str(batch_idx), dataloader_idx)
+            if trainer_context.at_last_batch(trainer):
                 self._explain(trainer, pl_module)
         elif trainer.sanity_checking and batch_idx == 0 and self.followers.names:
-            with self._tolerating("reading a batch"):
+            with self._errors("reading a batch"):
                 if not Batch(batch, "", self.batch_adapter).located:
                     self.tell_missing([name for name in self.followers.names if not self.followers.needs_place(name)])
 
@@ -227,19 +227,19 @@ class HedgeCallback(FreshValues):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Join the panels of all epochs to animations."""
         if self.animation and trainer.is_global_zero:
-            with self._tolerating("animating the panels"):
+            with self._errors("animating the panels"):
                 self._showing.animate(trainer)
 
     # What a checkpoint keeps
 
     def state_dict(self) -> dict[str, Any]:
         """Which images are watched, their last maps, the panels so far: plain types and tensors."""
-        return {"looked": self._phase.looked, **self._watching["fit"].state_dict(), **self._showing.state_dict()}
+        return {"looked": self._phase.looked, **self._monitors["fit"].state_dict(), **self._showing.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the same images."""
         self._phase.looked = state_dict.get("looked", True)
-        self._watching["fit"].load_state_dict(state_dict)
+        self._monitors["fit"].load_state_dict(state_dict)
         self._showing.load_state_dict(state_dict)
 
     # One look
@@ -249,19 +249,19 @@ class HedgeCallback(FreshValues):
             return NEEDS
         return SANITY_NAMES if self.sanity_every_n_epochs is None else ()
 
-    def _watch(self) -> Watching:
-        return Watching(self.max_images, self.explainer, self._tolerating, self.batch_adapter)
+    def _watch(self) -> StageMonitor:
+        return StageMonitor(self.max_images, self.explainer, self._errors, self.batch_adapter)
 
     def _due(self, trainer: Trainer) -> bool:
         if trainer.sanity_checking:
             return False
-        if surroundings.stage(trainer) != "fit" or not self._phase.looked:
+        if trainer_context.stage(trainer) != "fit" or not self._phase.looked:
             return True
         if not self._phase.look_due(trainer.current_epoch):
             return False
         if trainer.strategy.reduce_boolean_decision(self.budget.affords()):
             return True
-        self._tolerating.tell(
+        self._errors.tell(
             "put off",
             f"the look in epoch {trainer.current_epoch} is put off, as later ones will be: looking at all watched "
             f"images takes {self.budget.price or 0:.2g} s, more than max_fraction of the training allows so far; take "
@@ -271,49 +271,49 @@ class HedgeCallback(FreshValues):
 
     def _explain(self, trainer: Trainer, module: LightningModule) -> None:
         """Explain and score the watched images of every loader; what is found before an error is kept."""
-        stage = surroundings.stage(trainer)
-        watching, suffixes = self._watching[stage], surroundings.suffixes(trainer, self.dataloader_idx)
+        stage = trainer_context.stage(trainer)
+        monitor, suffixes = self._monitors[stage], trainer_context.suffixes(trainer, self.dataloader_idx)
         self._found = {suffix: [] for suffix in suffixes.values()}
-        if max(suffixes) >= surroundings.loader_count(trainer):
-            self._tolerating.tell(
+        if max(suffixes) >= trainer_context.loader_count(trainer):
+            self._errors.tell(
                 "no loader",
-                f"dataloader_idx={max(suffixes)}, but there are {surroundings.loader_count(trainer)} loaders",
+                f"dataloader_idx={max(suffixes)}, but there are {trainer_context.loader_count(trainer)} loaders",
             )
         if self.metrics and self._sanity_due(trainer):  # the same names on every process, whatever fails on this one
             self._sanity = {suffix: {name: [] for name in SANITY_NAMES} for suffix in self._found}
         with torch.inference_mode(False), torch.no_grad():
-            self.budget.open(stage == "fit", watching.watchlist.settled)
-            with self.budget.spending(), self._tolerating("explaining the images"):
+            self.budget.open(stage == "fit", monitor.watchlist.settled)
+            with self.budget.spending(), self._errors("explaining the images"):
                 network = find_network(module, self.network)
                 with unobserved(network), trainer.precision_plugin.forward_context():
-                    watching.explain(network, suffixes, module.device, self.budget, self._found)
+                    monitor.explain(network, suffixes, module.device, self.budget, self._found)
                     if self._sanity:
                         self._check_sanity(network, module.device)
 
     def _check_sanity(self, network: nn.Module, device: torch.device) -> None:
         assert self._found is not None
         for suffix, found in self._found.items():
-            with self._tolerating("the sanity check"):
+            with self._errors("the sanity check"):
                 self._sanity[suffix] = sanity(network, self.explainer, found, device)
 
     def _sanity_due(self, trainer: Trainer) -> bool:
-        if surroundings.stage(trainer) != "fit":
+        if trainer_context.stage(trainer) != "fit":
             return self.sanity_every_n_epochs is not None
         return self._phase.sanity_due(trainer.current_epoch)
 
     def _report(self, trainer: Trainer, module: LightningModule) -> None:
         assert self._found is not None
-        fitting = surroundings.stage(trainer) == "fit"
+        fitting = trainer_context.stage(trainer) == "fit"
         with torch.inference_mode(False), torch.no_grad():
-            suffixes = surroundings.suffixes(trainer, self.dataloader_idx)
+            suffixes = trainer_context.suffixes(trainer, self.dataloader_idx)
             with self.budget.spending():
-                watching = self._watching[surroundings.stage(trainer)]
-                complete = watching.settle(suffixes, self._found, trainer.strategy)
+                monitor = self._monitors[trainer_context.stage(trainer)]
+                complete = monitor.settle(suffixes, self._found, trainer.strategy)
                 logged = self._log(trainer, module) if self.metrics and complete else {}
                 # Every process asks for the folder, because Lightning broadcasts it.
                 root = Path(trainer.log_dir or trainer.default_root_dir)
                 if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
-                    with self._tolerating("showing the panels"):
+                    with self._errors("showing the panels"):
                         self._showing.show(trainer, module, root, suffixes, self._found, logged)
             self.budget.close(fitting)
         if fitting:

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.content import Content
 from hedgeseg.callbacks.network import find_network
@@ -85,7 +85,7 @@ class MaskWriter(BasePredictionWriter):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse strategies under which no process holds the network; tell the data which images have their mask."""
         super().setup(trainer, pl_module, stage)
-        surroundings.refuse_sharded(trainer, "MaskWriter")
+        trainer_context.refuse_sharded(trainer, "MaskWriter")
         if stage == "predict":
             leave_out_done(trainer)
 
@@ -99,7 +99,7 @@ class MaskWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
         network = find_network(pl_module, self.network)
-        self._names = list(surroundings.class_names(trainer, pl_module))
+        self._names = list(trainer_context.class_names(trainer, pl_module))
         settings = {
             **self.generator.config(),
             "classes": self.classes,

@@ -18,7 +18,7 @@ from PIL import Image
 from hedgeseg.audit.findings import Findings
 from hedgeseg.audit.result import name_of
 from hedgeseg.callbacks.files import Files
-from hedgeseg.callbacks.look import ClassNames, Look, Panel
+from hedgeseg.callbacks.snapshot import ClassNames, Panel, Snapshot
 from hedgeseg.visual import Picture, contact_sheet, same_size
 
 WANDB_IMAGES = 108
@@ -34,7 +34,7 @@ SEED_LEVEL = 0.15
 class Place(Protocol):
     """Somewhere a look is shown."""
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """Show one look."""
 
     def show_animations(self, prefix: str, animations: Mapping[str, Path], step: int) -> None:
@@ -69,7 +69,7 @@ class TensorBoard:
     def __init__(self, logger: TensorBoardLogger) -> None:
         self.logger = logger
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """Log one look."""
         for suffix, panels in look.panels.items():
             for panel in panels:
@@ -96,7 +96,7 @@ class Wandb:
         self._table: Any = None
         self._defined: set[str] = set()
 
-    def show(self, look: Look) -> None:
+    def show(self, look: Snapshot) -> None:
         """Log one look."""
         import wandb
 
@@ -122,14 +122,14 @@ class Wandb:
         clips = {f"{prefix}/animations/{n}": wandb.Video(str(path), format="gif") for n, path in animations.items()}
         self.logger.experiment.log({"trainer/global_step": step, **clips})
 
-    def _define_summaries(self, run: Any, look: Look) -> None:
+    def _define_summaries(self, run: Any, look: Snapshot) -> None:
         for name in look.numbers.keys() - self._defined:
             metric = name.removeprefix(f"{look.prefix}/").split("/")[0]
             if metric in SUMMARIES:
                 run.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=SUMMARIES[metric])
             self._defined.add(name)
 
-    def _grown_table(self, look: Look) -> Any:
+    def _grown_table(self, look: Snapshot) -> Any:
         """The run's table with the rows of this look added; only new rows are sent."""
         import wandb
 
@@ -144,11 +144,11 @@ class Wandb:
                     self._table.add_data(*(cells[column] for column in self.columns))
         return self._table
 
-    def _drawn(self, look: Look, suffix: str, panel: Panel, padded: Picture) -> str | Picture:
+    def _drawn(self, look: Snapshot, suffix: str, panel: Panel, padded: Picture) -> str | Picture:
         """The file of a panel; its pixels where it has to be padded: images under one key must be of one size."""
         return str(self.files.drawing(look, suffix, panel)) if padded.shape == panel.drawing.shape else padded
 
-    def _interactive(self, look: Look, suffix: str, panel: Panel) -> Any:
+    def _interactive(self, look: Snapshot, suffix: str, panel: Panel) -> Any:
         """The plain image with masks and boxes that can be switched on and off in the browser."""
         import wandb
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Trainer
 
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import Example
 
 
 def photograph(trainer: Trainer, loader: int, example: Example) -> Any:
     """The original photograph of an example, uint8 (H, W, 3), where its loader's data set can give it; else None."""
-    found = list(surroundings.datasets(trainer))
+    found = list(trainer_context.datasets(trainer))
     dataset: Any = found[loader] if loader < len(found) else None
     dataset = _with_pictures(dataset)
     if example.index is None or example.size is None or not hasattr(dataset, "image"):
@@ -36,7 +36,7 @@ def photographs(trainer: Trainer, indices: Mapping[str, int]) -> Callable[[str, 
         indices: positions of images whose ids the data sets do not tell (`ids`), as the batches gave them.
     """
     whole = getattr(getattr(trainer, "datamodule", None), "predict_dataset", None)
-    sources = [_with_pictures(dataset) for dataset in (whole, *surroundings.datasets(trainer))]
+    sources = [_with_pictures(dataset) for dataset in (whole, *trainer_context.datasets(trainer))]
     sources = [source for source in sources if hasattr(source, "image")]
     places: dict[str, list[tuple[Any, int]]] = {}
     for source in sources:

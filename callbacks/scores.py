@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
+from hedgeseg.callbacks.drift import pooled
 from hedgeseg.callbacks.explanations import Explanation
-from hedgeseg.callbacks.memory import pooled
 from hedgeseg.metrics import (
     OutsideInsideRatio,
     PointingGame,

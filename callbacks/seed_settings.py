@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import nn
 
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -25,7 +25,7 @@ def data_settings(trainer: Trainer) -> dict[str, Any]:
         value = getattr(datamodule, name, None)
         if value is not None:
             found[name] = list(value) if isinstance(value, list | tuple) else str(value)
-    pipelines = [_described(getattr(dataset, "transform", None)) for dataset in surroundings.datasets(trainer)]
+    pipelines = [_described(getattr(dataset, "transform", None)) for dataset in trainer_context.datasets(trainer)]
     return {**found, "transform": pipelines}
 
 

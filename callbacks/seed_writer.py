@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
 from hedgeseg.attribution.errors import NonFiniteError
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.content import Content
 from hedgeseg.callbacks.explanations import predicted_classes
@@ -102,7 +102,7 @@ class SeedWriter(BasePredictionWriter):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse strategies under which no process holds the network; tell the data which images have their seed."""
         super().setup(trainer, pl_module, stage)
-        surroundings.refuse_sharded(trainer, "SeedWriter")
+        trainer_context.refuse_sharded(trainer, "SeedWriter")
         if stage == "predict":
             leave_out_done(trainer)
 
@@ -116,8 +116,8 @@ class SeedWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the folder, or refuse one that was made with other settings."""
         network = find_network(pl_module, self.network)
-        names = list(surroundings.class_names(trainer, pl_module))
-        normalisation = surroundings.normalisation(trainer)
+        names = list(trainer_context.class_names(trainer, pl_module))
+        normalisation = trainer_context.normalisation(trainer)
         self._generator = self.generator if normalisation is None else self.generator.normalised_as(*normalisation)
         settings = {
             **self._generator.config(),

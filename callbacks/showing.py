@@ -9,14 +9,14 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
-from hedgeseg.callbacks import surroundings
+from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.drawing import draw_panels
 from hedgeseg.callbacks.files import Files, write_animations
-from hedgeseg.callbacks.look import ClassNames, Look
 from hedgeseg.callbacks.panels import Place, logged_step, places, wandb_run_id
 from hedgeseg.callbacks.run_folder import claim_folder
-from hedgeseg.callbacks.surroundings import Normalisation
-from hedgeseg.callbacks.watching import Findings
+from hedgeseg.callbacks.snapshot import ClassNames, Snapshot
+from hedgeseg.callbacks.stage_monitor import Findings
+from hedgeseg.callbacks.trainer_context import Normalisation
 
 
 class Showing:
@@ -73,11 +73,11 @@ class Showing:
             logged: the metrics, by full name.
         """
         names = {suffix: self._names(trainer, module, loader, findings[suffix]) for loader, suffix in suffixes.items()}
-        normalisation = self.normalisation or surroundings.normalisation(trainer)
-        stage, epoch, step = surroundings.stage(trainer), trainer.current_epoch, logged_step(trainer)
+        normalisation = self.normalisation or trainer_context.normalisation(trainer)
+        stage, epoch, step = trainer_context.stage(trainer), trainer.current_epoch, logged_step(trainer)
         when = f"epoch {epoch}" if stage == "fit" else stage
         panels = {suffix: draw_panels(found, names[suffix], when, normalisation) for suffix, found in findings.items()}
-        look = Look(stage, epoch, step, self.prefix, names, panels, logged)
+        look = Snapshot(stage, epoch, step, self.prefix, names, panels, logged)
         folder = self._own_folder(root)
         self._fitted = self._fitted or stage == "fit"
         if (
@@ -120,5 +120,5 @@ class Showing:
         return self._folder
 
     def _names(self, trainer: Trainer, module: LightningModule, loader: int, found: list[Any]) -> ClassNames:
-        names = ClassNames(tuple(self.class_names or surroundings.class_names(trainer, module, loader)))
+        names = ClassNames(tuple(self.class_names or trainer_context.class_names(trainer, module, loader)))
         return names.of_sides() if any(f.explanation.sides for f in found) else names

@@ -10,13 +10,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hedgeseg"
 
 # What several parts do alike.
-SHARED = ("coco_segmentation", "connected_regions", "label_image")
+SHARED = ("coco_segmentation", "connected_regions", "label_image", "deprecation")
 
 # Part of the house -> the parts of hedgeseg that it may import.
 MAY_IMPORT = {
     "attribution": {"attribution"},
     "connected_regions": {"connected_regions"},
     "label_image": {"label_image"},
+    "deprecation": {"deprecation"},
     "metrics": {"metrics", "connected_regions"},
     "visual": {"visual"},
     "coco_segmentation": {"coco_segmentation"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "audit": {"audit", "attribution", "metrics", "seeds", "visual"},
     "pipeline": {"pipeline", "callbacks", "audit", "models", "data", "seeds", "attribution", "metrics", "visual"},
     "commands": {"commands", "pipeline", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},
-    "callbacks": {"callbacks", "audit", "evaluation", "seeds", "attribution", "metrics", "visual"},
+    "callbacks": {"callbacks", "audit", "evaluation", "seeds", "attribution", "metrics", "visual", "deprecation"},
 }
 LIGHTNING = {"callbacks", "data", "models", "pipeline"}
 

@@ -102,7 +102,14 @@ def test_the_source_distribution_is_the_checkout(distributions):
     with tarfile.open(distributions[0]) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
         links = [member.name for member in file.getmembers() if member.issym()]
-    assert names >= {"CHANGELOG.md", "train.py", "callbacks/hedge.py", "configs/shapes.yaml", "docs/callback.md", "tests/conftest.py"}
+    assert names >= {
+        "CHANGELOG.md",
+        "train.py",
+        "callbacks/hedge.py",
+        "configs/shapes.yaml",
+        "docs/callback.md",
+        "tests/conftest.py",
+    }
     assert not any(name.startswith("hedgeseg/callbacks/") for name in names)
     assert not links
 

@@ -72,7 +72,7 @@ class CocoFolder(AnnotatedImages):
         self._objects: dict[str, tuple[CocoObject, ...]] = {}
         records = []
         entries = list(instances.images.values())
-        for name, entry in zip(_unique_names(entries), entries, strict=True):
+        for name, entry in zip(_unique_names(entries, instances.joined), entries, strict=True):
             path = _located(self.root, images, entry["file_name"])
             size = _written_size(entry) or _stored_size(path)
             found = []
@@ -172,7 +172,7 @@ class CocoFolderDataModule(ImageDataModule):
         """Reads the annotations and splits the images."""
         if self.val_dataset is not None:
             return
-        still = self.still
+        still = self.eval_transform
         whole = CocoFolder(
             self.root,
             still,
@@ -190,7 +190,7 @@ class CocoFolderDataModule(ImageDataModule):
             )
         sides = self._sides(whole)
         if sides["train"]:
-            self.train_dataset = ImageSubset(whole, sides["train"], self.moving, random=True)
+            self.train_dataset = ImageSubset(whole, sides["train"], self.train_transform, random=True)
         self.val_dataset = ImageSubset(whole, sides["val"] or sides["test"], still)
         self.test_dataset = ImageSubset(whole, sides["test"], still) if sides["test"] else None
         if self.predict == "all":
@@ -215,11 +215,10 @@ class CocoFolderDataModule(ImageDataModule):
             if not sides["val"] and not sides["test"]:
                 raise ValueError(f"{self.root}: no folder of a split holds images to validate on, only to learn from")
             return sides
+        train, val = split_indices(len(whole), self.train_fraction, self.seed)  # refuses to leave a side without images
         if self.stratified:
             labels = [whole.labels(i) for i in range(len(whole))]
             train, val = stratified_split(labels, self.train_fraction, self.seed)
-        else:
-            train, val = split_indices(len(whole), self.train_fraction, self.seed)
         return {"train": train, "val": val, "test": []}
 
 
@@ -266,8 +265,10 @@ def _name(item: dict[str, Any], image: str, taken: Container[str]) -> str:
     return next(name for name in chain(names, counted) if name not in taken)
 
 
-def _unique_names(entries: Sequence[dict[str, Any]]) -> list[str]:
-    """The files' stems; with their folders where stems repeat."""
+def _unique_names(entries: Sequence[dict[str, Any]], joined: bool) -> list[str]:
+    """The files' stems; with their folders where stems repeat, or where the folders are splits."""
     paths = [Path(entry["file_name"].replace("\\", "/")).with_suffix("") for entry in entries]
     counts = Counter(path.name for path in paths)
-    return [path.name if counts[path.name] == 1 else path.as_posix().replace("/", "__") for path in paths]
+    return [
+        path.name if counts[path.name] == 1 and not joined else path.as_posix().replace("/", "__") for path in paths
+    ]

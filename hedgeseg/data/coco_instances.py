@@ -20,6 +20,7 @@ class Instances:
         images: image id -> its entry, in the file's order; each has a `file_name`.
         annotations: image id -> its annotations.
         stray: annotations of images that are not listed.
+        joined: whether these are several files, whose pictures are named with the folder of each.
     """
 
     classes: tuple[str, ...]
@@ -27,6 +28,7 @@ class Instances:
     images: dict[Any, dict[str, Any]]
     annotations: dict[Any, list[dict[str, Any]]]
     stray: list[dict[str, Any]]
+    joined: bool = False
 
 
 def read_instances(path: Path) -> Instances:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hedgeseg.data.coco_instances import Instances, read_instances
 from hedgeseg.data.entries import split_of
@@ -41,7 +42,7 @@ def joined_instances(files: Mapping[str, Path]) -> Instances:
         if other.classes != first.classes:
             differ = sorted(set(first.classes) ^ set(other.classes)) or "their order"
             raise ValueError(f"the categories of {', '.join(map(str, files.values()))} differ: {differ}")
-    joined = Instances(first.classes, {}, {}, {}, [])
+    joined = Instances(first.classes, {}, {}, {}, [], joined=True)
     numbers: dict[tuple[str, int], int] = {}
     for name, part in parts.items():
         pictures = "images/" if (files[name].parent / "images").is_dir() else ""
@@ -49,7 +50,7 @@ def joined_instances(files: Mapping[str, Path]) -> Instances:
             number = numbers[name, category] = len(numbers)
             joined.class_of[number] = index
 
-        def renamed(item: dict, name: str = name) -> dict:
+        def renamed(item: dict[str, Any], name: str = name) -> dict[str, Any]:
             return item | {"image_id": (name, item["image_id"]), "category_id": numbers[name, item["category_id"]]}
 
         for image, entry in part.images.items():

@@ -77,7 +77,7 @@ class CocoDataModule(PublishedDataModule):
         if train.classes != self.val_dataset.classes:
             differ = sorted(set(train.classes) ^ set(self.val_dataset.classes))
             raise ValueError(f"{self.root}: the categories of train and val differ: {differ or 'their order'}")
-        self.train_dataset = ImageSubset(train, range(len(train)), self.moving, random=True)
+        self.train_dataset = ImageSubset(train, range(len(train)), self.train_transform, random=True)
         self.predict_dataset = self.val_dataset if self.predict == "val" else train
         self._instances.clear()
 
@@ -87,7 +87,7 @@ class CocoDataModule(PublishedDataModule):
         coco_source(self.year).require((self.root / folder / entry["file_name"] for entry in entries), self.root)
         return CocoFolder(
             self.root,
-            self.still,
+            self.eval_transform,
             images=folder,
             masks=f"masks/{folder}",
             verify=self.verify,

@@ -141,7 +141,7 @@ class FolderDataModule(ImageDataModule):
         found = self._found
         for note in found.listing.notes:
             warnings.warn(f"{found.listing.source}: {note}", stacklevel=2)
-        still = self.still
+        still = self.eval_transform
         entries = {entry.id: entry for entry in found.listing.entries}
         records = [
             Record(entry.id, entry.image, labels)
@@ -164,7 +164,7 @@ class FolderDataModule(ImageDataModule):
             others = [whole.labels(i) for i in (*rest, *tested)]
             check_teachable(found.classes, [whole.labels(i) for i in learnt], others, str(self.root))
         if learnt:
-            self.train_dataset = ImageSubset(whole, learnt, self.moving, random=True, masks=False)
+            self.train_dataset = ImageSubset(whole, learnt, self.train_transform, random=True, masks=False)
         self.val_dataset = ImageSubset(whole, rest or tested, still)
         self.test_dataset = ImageSubset(whole, tested or rest, still)
         chosen = {"all": list(range(len(whole))), **sides}[self.predict]

@@ -103,5 +103,5 @@ class ImageNetSDataModule(PublishedDataModule):
     def _images(
         self, split: str, classes: tuple[str, ...], records: list[Record], moving: bool = False
     ) -> RecordedImages:
-        transform = self.moving if moving else self.still
+        transform = self.train_transform if moving else self.eval_transform
         return ImageNetS(f"ImageNet-S {split}", classes, records, "multiclass", transform, moving, self.verify)

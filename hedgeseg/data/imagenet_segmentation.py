@@ -217,7 +217,7 @@ class ImageNetSegmentationDataModule(ImageDataModule):
         """Opens the file."""
         if self.val_dataset is None:
             order = imagenet_wnids(self.wnids) if self.labels == "imagenet" else None
-            self.val_dataset = ImageNetSegmentation(self.path, order, transform=self.still)
+            self.val_dataset = ImageNetSegmentation(self.path, order, transform=self.eval_transform)
             self.predict_dataset = self.val_dataset
 
 

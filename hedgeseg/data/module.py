@@ -15,6 +15,7 @@ from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.fit import Fit, size_pair, usual_fit
 from hedgeseg.data.teachable import check_teachable
 from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
+from hedgeseg.deprecation import warn_renamed
 
 
 class ImageDataModule(LightningDataModule):
@@ -87,14 +88,33 @@ class ImageDataModule(LightningDataModule):
         return getattr(network, "learns_from", None)
 
     @property
-    def still(self) -> A.Compose:
+    def eval_transform(self) -> A.Compose:
         """The pipeline of images that are looked at."""
+        return self._overridden("still") or eval_transform(self.image_size, self.mean, self.std, fit=self.fit)
+
+    @property
+    def train_transform(self) -> A.Compose:
+        """The pipeline of images that are learnt from."""
+        return self._overridden("moving") or train_transform(self.image_size, self.mean, self.std, crop=self.crop)
+
+    @property
+    def still(self) -> A.Compose:
+        """The old name of `eval_transform`."""
+        warn_renamed("still", "eval_transform")
         return eval_transform(self.image_size, self.mean, self.std, fit=self.fit)
 
     @property
     def moving(self) -> A.Compose:
-        """The pipeline of images that are learnt from."""
+        """The old name of `train_transform`."""
+        warn_renamed("moving", "train_transform")
         return train_transform(self.image_size, self.mean, self.std, crop=self.crop)
+
+    def _overridden(self, old: str) -> A.Compose | None:
+        """What a subclass gives by an old name."""
+        if getattr(type(self), old) is getattr(ImageDataModule, old):
+            return None
+        warn_renamed(f"{type(self).__name__}.{old}", {"still": "eval_transform", "moving": "train_transform"}[old])
+        return getattr(self, old)
 
     @property
     def num_classes(self) -> int:

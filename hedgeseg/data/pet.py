@@ -112,8 +112,8 @@ class PetDataModule(PublishedDataModule):
         classes, learnt = read_pet_list(self._folder, "trainval")
         _, kept = read_pet_list(self._folder, "test")
         PET.require((file for record in learnt + kept for file in (record.image, record.mask) if file), self._folder)
-        self.train_dataset = Pet("Pet trainval", classes, learnt, "multiclass", self.moving, True, self.verify)
-        self.val_dataset = Pet("Pet test", classes, kept, "multiclass", self.still, verify=self.verify)
+        self.train_dataset = Pet("Pet trainval", classes, learnt, "multiclass", self.train_transform, True, self.verify)
+        self.val_dataset = Pet("Pet test", classes, kept, "multiclass", self.eval_transform, verify=self.verify)
         self.predict_dataset = self.val_dataset
 
     @property

@@ -94,7 +94,7 @@ class PicturesDataModule(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Lists the pictures."""
-        self.predict_dataset = Pictures(picture_files(self.sources), self.names, self.still)
+        self.predict_dataset = Pictures(picture_files(self.sources), self.names, self.eval_transform)
 
 
 def _named(source: Path) -> list[tuple[str, Path]]:

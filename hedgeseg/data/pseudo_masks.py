@@ -184,8 +184,8 @@ class PseudoMaskDataModule(ImageDataModule):
         if learnt is None or watched is None:
             raise ValueError(f"{type(self.data).__name__} has no prediction set or no validation set")
         learnt = _apart(learnt, watched)
-        still = self.still
-        moving = self.moving if self.augment else still
+        still = self.eval_transform
+        moving = self.train_transform if self.augment else still
         if self.masks is None:
             self.train_dataset = ImageSubset(learnt, range(len(learnt)), moving, random=self.augment)
         else:

@@ -106,5 +106,5 @@ class ShapesDataModule(ImageDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Makes the three sets; scenes are drawn when they are asked for."""
         self.train_dataset, self.val_dataset, self.predict_dataset = (
-            Shapes(self.lengths[split], split, self.seed, self.image_size[0], self.still) for split in _SPLITS
+            Shapes(self.lengths[split], split, self.seed, self.image_size[0], self.eval_transform) for split in _SPLITS
         )

@@ -203,9 +203,9 @@ class VocDataModule(PublishedDataModule):
         if self.val_dataset is not None:
             return
         if self.splits["train"] is not None:
-            self.train_dataset = self._images(self.splits["train"], self.moving, random=True)
-        self.val_dataset = self._images(str(self.splits["val"]), self.still)
-        self.predict_dataset = self._images(str(self.splits["predict"]), self.still)
+            self.train_dataset = self._images(self.splits["train"], self.train_transform, random=True)
+        self.val_dataset = self._images(str(self.splits["val"]), self.eval_transform)
+        self.predict_dataset = self._images(str(self.splits["predict"]), self.eval_transform)
 
     def _images(self, split: str, transform: A.Compose, random: bool = False) -> VocImages:
         folder = find_voc(self.root, self.year)

@@ -133,8 +133,8 @@ class StageData(ImageDataModule):
         self.features = features
         self.progress = progress
         self.names = images.classes
-        still = self.still
-        moving = self.moving if augment else still
+        still = self.eval_transform
+        moving = self.train_transform if augment else still
         self.train_dataset = _shown(train, moving, augment)
         self.val_dataset = _shown(val, still)
         self.predict_dataset = _shown(predict, still)

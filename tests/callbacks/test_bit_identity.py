@@ -237,7 +237,7 @@ def test_training_is_what_it_was_when_attribution_fails(make_trainer):
     callback = HedgeCallback()
     *_, without = train(make_trainer, Arms, [])
     *_, with_callback = train(make_trainer, Arms, [callback])
-    assert callback._tolerating.warned
+    assert callback._errors.warned
     assert with_callback == without
 
 

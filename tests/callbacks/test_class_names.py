@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import ConcatDataset, DataLoader, Subset, random_split
 
 from hedgeseg.callbacks import HedgeCallback
-from hedgeseg.callbacks.surroundings import names_of
+from hedgeseg.callbacks.trainer_context import names_of
 
 
 class Named(Scenes):

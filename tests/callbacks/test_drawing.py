@@ -5,8 +5,8 @@ import torch
 from hedgeseg.callbacks.batches import Example
 from hedgeseg.callbacks.drawing import draw_panels
 from hedgeseg.callbacks.explanations import Explanation
-from hedgeseg.callbacks.look import ClassNames, Look, Panel
 from hedgeseg.callbacks.scores import find
+from hedgeseg.callbacks.snapshot import ClassNames, Panel, Snapshot
 
 
 def finding(classes=(0,), size=32, zero=False):
@@ -57,7 +57,7 @@ def test_names():
 
 def test_rows_of_a_look_are_plain_values():
     panels = draw_panels([finding((0, 2))], ClassNames(("cat",)), "epoch 1")
-    look = Look("fit", 1, 20, "hedge", {"/dataloader_idx_3": ClassNames(("cat",))}, {"/dataloader_idx_3": panels})
+    look = Snapshot("fit", 1, 20, "hedge", {"/dataloader_idx_3": ClassNames(("cat",))}, {"/dataloader_idx_3": panels})
     rows = list(look.rows())
     assert [row["class"] for row in rows] == ["cat", "class 2"]
     assert {row["loader"] for row in rows} == {"3"}

@@ -286,12 +286,12 @@ def test_a_resumed_run_goes_on_with_the_same_images(make_trainer, tmp_path):
     trainer = make_trainer(callbacks=[first], max_epochs=1)
     trainer.fit(Classifier(), loader(), loader(shuffle=True))
     trainer.save_checkpoint(path)
-    watched = [e.key for e in first._watching["fit"].watchlist.examples(0)]
+    watched = [e.key for e in first._monitors["fit"].watchlist.examples(0)]
 
     second = strict(max_images=3)
     trainer = make_trainer(callbacks=[second], max_epochs=2)
     trainer.fit(Classifier(), loader(), loader(shuffle=True), ckpt_path=path, weights_only=True)
-    assert [e.key for e in second._watching["fit"].watchlist.examples(0)] == watched
+    assert [e.key for e in second._monitors["fit"].watchlist.examples(0)] == watched
     assert "hedge/drift" in trainer.callback_metrics  # the maps of the look before came with the checkpoint
     frames = second._showing.frames
     assert all(len(paths) == 2 for paths in frames.values())

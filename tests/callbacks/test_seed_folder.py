@@ -143,8 +143,8 @@ def test_normalisation_and_pipeline_decide_as_well(make_trainer, tmp_path, class
 
     class Blurred(CocoFolderDataModule):
         @property
-        def still(self):
-            plain = super().still
+        def eval_transform(self):
+            plain = super().eval_transform
             return A.Compose([A.Blur(3, p=1), *plain.transforms], bbox_params=plain.processors["bboxes"].params)
 
     run(data(tmp_path / "data"))

@@ -219,7 +219,7 @@ def test_sorted_class_folders_show_every_class(make_trainer, tmp_path, data):
             weights_only=True,
         )  # fmt: skip
         trainer.save_checkpoint(path)
-        watched = callback._watching["fit"].watchlist.examples(0)
+        watched = callback._monitors["fit"].watchlist.examples(0)
         seen.append([e.key for e in watched])
         assert [e.labels for e in watched] == [(0,), (1,), (2,), (3,)] * 2
     assert seen[0] == seen[1]

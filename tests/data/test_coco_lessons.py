@@ -66,7 +66,7 @@ def test_nothing_is_refused_to_who_learns_from_masks(tmp_path):
     (batch, *_) = fit(Model("masks"), PseudoMaskDataModule(module(root)))
     assert "mask" in batch
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         PseudoMaskDataModule(module(root)).setup("fit")
         module(root).setup("validate")
 

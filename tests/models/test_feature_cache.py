@@ -33,8 +33,8 @@ def data(tmp_path):
     )
     module.setup("fit")
     everything = module.train_dataset.source
-    module.train_dataset = ImageSubset(everything, range(COUNT), module.moving, random=True)
-    module.val_dataset = ImageSubset(everything, range(COUNT), module.still)
+    module.train_dataset = ImageSubset(everything, range(COUNT), module.train_transform, random=True)
+    module.val_dataset = ImageSubset(everything, range(COUNT), module.eval_transform)
     return module
 
 

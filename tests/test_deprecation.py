@@ -1,0 +1,49 @@
+"""Names that were given up still work, and say what to write instead."""
+
+import importlib
+
+import pytest
+
+from hedgeseg.data import ShapesDataModule
+from hedgeseg.data.transforms import eval_transform
+
+MOVED = {
+    "surroundings.class_names": "trainer_context.class_names",
+    "memory.Memory": "drift.DriftTracker",
+    "tolerance.Tolerance": "error_policy.ErrorPolicy",
+    "watching.StageMonitor": "stage_monitor.StageMonitor",
+    "watching.Watching": "stage_monitor.StageMonitor",
+    "look.Look": "snapshot.Snapshot",
+}
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_an_old_module_gives_what_the_new_one_does(old):
+    (folder, name), (new, other) = old.split("."), MOVED[old].split(".")
+    module = importlib.import_module(f"hedgeseg.callbacks.{folder}")
+    with pytest.warns(FutureWarning, match=rf"{old} is now hedgeseg\.callbacks\.{MOVED[old]}"):
+        found = getattr(module, name)
+    assert found is getattr(importlib.import_module(f"hedgeseg.callbacks.{new}"), other)
+
+
+def test_a_name_that_never_was_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="Recollection"):
+        importlib.import_module("hedgeseg.callbacks.memory").Recollection  # noqa: B018
+
+
+def test_old_pipelines_of_a_data_module():
+    module = ShapesDataModule(image_size=32)
+    with pytest.warns(FutureWarning, match="still is now eval_transform"):
+        assert repr(module.still) == repr(module.eval_transform)
+    with pytest.warns(FutureWarning, match="moving is now train_transform"):
+        assert repr(module.moving) == repr(module.train_transform)
+
+
+def test_a_subclass_may_give_its_pipeline_by_the_old_name():
+    class Mine(ShapesDataModule):
+        @property
+        def still(self):
+            return eval_transform((8, 8))
+
+    with pytest.warns(FutureWarning, match=r"Mine\.still is now eval_transform"):
+        assert repr(Mine(image_size=32).eval_transform) == repr(eval_transform((8, 8)))
