@@ -39,11 +39,13 @@ def predict(
     name: str,
     accelerator: str = "auto",
     progress: bool = True,
+    precision: Any = None,
 ) -> None:
     """Run a writer over the prediction set of a data module; a bar shows the time left."""
     trainer = Trainer(
         accelerator=accelerator,
         devices=1,
+        precision=precision,
         callbacks=[writer, StageBar(name)] if progress else [writer],
         logger=False,
         enable_checkpointing=False,

@@ -87,7 +87,8 @@ class PipelineSettings:
         segmenter: of `Segmenter`; `arch: null` takes the classifier's, `weights: classifier` its trained trunk. `views`
             draws of the augmentation of each image are learnt from in turn, and what a frozen trunk says of them is
             computed once; null draws anew in every epoch. `gate` is the strength with which the classifier's
-            image-level probabilities weigh in the masks, 0 leaves them out. `precision` is Lightning's.
+            image-level probabilities weigh in the masks, 0 leaves them out. `precision`, of training and
+            of the masks, is Lightning's.
         masks: of `MaskGenerator`, and `classes` of `MaskWriter`.
         seed: of everything random.
     """

@@ -263,7 +263,8 @@ def _masks(work: Work, checkpoint: Path, folder: Path, dataset: LabelledImages) 
         data = StageData(work.images, statistics, size, batch, predict=left, fit=way)
         generator = {**options, "mean": statistics[0], "std": statistics[1]}
         writer = MaskWriter(str(files), generator, classes, confidence=False)
-        predict(module, data, writer, module.num_classes, folder.name, work.accelerator, work.progress)
+        precision = work.settings.segmenter["precision"]
+        predict(module, data, writer, module.num_classes, folder.name, work.accelerator, work.progress, precision)
     return {"images": sum(has_prediction(files, name) for name in dataset.ids)}
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from PIL import Image
 
-from hedgeseg.data import FolderDataModule, ImageSubset, collate
+from hedgeseg.data import FolderDataModule, ImageSubset, PseudoMaskDataModule, collate
 from hedgeseg.data.feature_cache import CachedViews, FeatureCache, collate_features
 from hedgeseg.data.feature_loaders import learning_loader
 from hedgeseg.data.views import DrawnViews, ViewOrder
@@ -153,3 +153,19 @@ def test_the_head_of_a_classifier_learns_from_what_it_is_given(data, tmp_path):
     after = module.network.state_dict()
     changed = {key for key, value in after.items() if not torch.equal(value, before[key])}
     assert {"classifier.1.weight"} <= changed <= {"classifier.1.weight", "classifier.1.bias"}
+
+
+def test_a_data_module_of_pseudo_masks_takes_views_and_features(data, module, tmp_path):
+    masks = tmp_path / "pseudo"
+    for path in (tmp_path / "masks").glob("*/*.png"):
+        target = masks / f"{path.parent.name}__{path.name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    data = FolderDataModule(str(tmp_path / "images"), train_fraction=0.5, image_size=65, batch_size=2)
+    told = {"masks": str(masks), "validate_on": "pseudo"}
+    wrapped = PseudoMaskDataModule(data, **told, views=2, features=str(tmp_path / "cache"))
+    trainer(max_epochs=2).fit(module, wrapped)
+    (index,) = (tmp_path / "cache").glob("*/features.json")
+    assert json.loads(index.read_text())["done"] == 2 * len(wrapped.train_dataset)
+    with pytest.raises(ValueError, match="features needs a number of views"):
+        PseudoMaskDataModule(data, **told, features=str(tmp_path / "cache"))
