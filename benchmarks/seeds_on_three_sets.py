@@ -8,6 +8,11 @@
 The first explains animals (persons and other things count as void), the second whatever the groups know, the third the
 classes of the folders that have masks, `images/<class>` and `masks/<class>`, with a network of one's own.
 
+`--maps NAME ...` runs some of the chains alone.
+
+"refit" judges the scores again by what those of all images have in common (`hedgeseg.seeds.refit`). Images of one class
+and of several are reported apart as well, at `auto`.
+
 Every seed is reported twice: at one level chosen on the other half of the images with the masks in hand, and at
 `background: auto`, which sees no mask. The oracle is the single best level of all. Intervals are 95 % bootstrap
 intervals over images. Masks are scored at `--side` pixels; of the folder, without the background's IoU.
@@ -39,6 +44,7 @@ from hedgeseg.seeds.background import Background, Constant
 from hedgeseg.seeds.confusion import confusion_counts, iou_parts
 from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.multiscale import resize
+from hedgeseg.seeds.refit import learn_refit
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
 
 ANIMALS = ("cat", "cow", "dog", "horse", "sheep")
@@ -52,6 +58,12 @@ CHAINS = {
     "full_grad, spread": {"method": "full_grad", "spread": True},
     "hedge coarse in the extent of full_grad, spread": {
         "method": ["hedge", "full_grad"], "hedge": {"stages": "coarse"}, "fuse": "extent", "spread": True,
+    },
+    "grad_cam, spread, refit": {"method": "grad_cam", "spread": True, "rounds": 2},
+    "full_grad, spread, refit once": {"method": "full_grad", "spread": True, "rounds": 1},
+    "full_grad, spread, refit": {"method": "full_grad", "spread": True, "rounds": 2},
+    "hedge coarse in the extent of full_grad, spread, refit": {
+        "method": ["hedge", "full_grad"], "hedge": {"stages": "coarse"}, "fuse": "extent", "spread": True, "rounds": 2,
     },
 }  # fmt: skip
 
@@ -134,20 +146,30 @@ def main() -> None:
     model = Classifier(labels, a.arch, weights=a.weights, groups=a.groups).eval()
     seen = list(images)
     print(f"{a.kind}, {a.arch}, {len(seen)} images at {a.size} px, mirrored as well, scored at {a.side} px\n")
-    print("| seed | level of the other half | oracle | auto | precision, recall | s per image |")
-    print("|---|--:|--:|--:|--:|--:|")
+    print("| seed | level of the other half | oracle | auto | one class, several | precision, recall | s per image |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
     for name, options in CHAINS.items():
+        if a.maps and name not in a.maps:
+            continue
         print(row(name, options, model, seen, labels, a.kind != "folder"), flush=True)
 
 
 def row(name: str, options: dict[str, Any], model: Classifier, seen: list[Case], labels: int, background: bool) -> str:
     """One line of the table."""
-    generator, start = SeedGenerator(flip=True, **options), time.perf_counter()
+    rounds, start = options.get("rounds", 0), time.perf_counter()
+    generator = SeedGenerator(flip=True, **{key: value for key, value in options.items() if key != "rounds"})
     scores, pooled = [], PooledMoments()
     for case in tqdm(seen, desc=name, leave=False):
         small = tuple(side // 2 for side in case.image.shape[-2:])  # half of what the network sees: seeds are no finer
         scores.append(generator.scores(model, case.image, case.classes, size=small))
-        pooled.add(scores[-1], case.classes)
+    if rounds:
+        first = scores
+        refit = learn_refit(model, lambda: ((c.image, s, c.classes) for c, s in zip(seen, first, strict=True)), rounds)
+        scores = [
+            resize(refit(case.image, case.classes), tuple(s.shape[1:])) for case, s in zip(seen, first, strict=True)
+        ]
+    for case, found in zip(seen, scores, strict=True):
+        pooled.add(found, case.classes)
     seconds = (time.perf_counter() - start) / len(seen)
     curve = {level: parts(scores, seen, [Constant(level)] * len(seen), labels, background) for level in LEVELS}
     halves = [max(LEVELS, key=lambda level, h=half: mean_iou(curve[level][1 - h :: 2])) for half in (0, 1)]
@@ -157,9 +179,11 @@ def row(name: str, options: dict[str, Any], model: Classifier, seen: list[Case],
     auto = parts(scores, seen, [Auto().over(pooled, case.classes) for case in seen], labels, background)
     hits, predicted, true = auto.sum(0).unbind(-1)
     precision, recall = ((hits / other)[int(background) :].nanmean() for other in (predicted, true))
+    single = torch.tensor([len(case.classes) == 1 for case in seen])
+    kinds = ", ".join(f"{mean_iou(auto[kind]):.3f}" if kind.any() else "none" for kind in (single, ~single))
     return (
         f"| {name} | {_interval(chosen)} at {halves[0]:.2f}, {halves[1]:.2f} | {mean_iou(curve[oracle]):.3f} at "
-        f"{oracle:.2f} | {_interval(auto)} | {precision:.3f}, {recall:.3f} | {seconds:.2f} |"
+        f"{oracle:.2f} | {_interval(auto)} | {kinds} | {precision:.3f}, {recall:.3f} | {seconds:.2f} |"
     )
 
 
@@ -180,6 +204,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--mean", type=float, default=None, help="of every channel; ImageNet's without it")
     parser.add_argument("--std", type=float, default=None)
+    parser.add_argument("--maps", nargs="+", default=[], help="names of the chains to run; all without")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 from hedgeseg.commands.options import number_or_name
 
 if TYPE_CHECKING:
-    from hedgeseg.seeds.redo import Alike
+    from hedgeseg.seeds.redo import Alike, Looking
 
 EPILOG = """
 examples:
   hedgeseg refine seeds again --images DIR/images --background auto --refine pamr --refine-side 384
+  hedgeseg refine seeds better --images DIR/images --refit mobilenet_v2 --weights FILE --refine pamr --refine-side 384
   hedgeseg refine theirs masks --from irn --allow-pickle --images DIR/JPEGImages --refine crf
   hedgeseg refine theirs masks --from clip_es --allow-pickle --images DIR/JPEGImages --spread resnet50
 
 --spread averages the scores over what a network sees alike, which needs the network but no attribution. DEFAULT fetches
-torchvision's weights once and needs a network connection; a file needs none.
+torchvision's weights once and needs a network connection; a file needs none. --refit learns from the scores of all
+images what the places of a class have in common, as the network sees them, and judges every image again by it; it wants
+tens of images of every class.
 """
 
 
@@ -53,6 +56,7 @@ def add(commands: Any) -> None:
         "--refine-side", type=int, default=1024, help="longest side a refiner works at (default: %(default)s)"
     )
     parser.add_argument("--spread", metavar="ARCH", help="spread the scores over what this network sees alike")
+    parser.add_argument("--refit", metavar="ARCH", help="judge the scores again by what those of all images share")
     parser.add_argument("--weights", default="DEFAULT", help="of that network: a file, or torchvision's name")
     parser.add_argument("--size", type=int, default=289, help="shorter side that it looks at (default: %(default)s)")
     parser.add_argument(
@@ -79,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         refine_side=arguments.refine_side,
         picture=None if folder is None else folder.photograph,
         alike=_alike(arguments, folder),
-        settings={"spread": [arguments.spread, arguments.weights, arguments.size]} if arguments.spread else {},
+        refit=_looking(arguments, folder),
+        settings=_settings(arguments),
         allow_pickle=arguments.allow_pickle,
     )
     print(f"{report.done} seeds in {arguments.out}, {len(report.failed)} failed")
@@ -88,14 +93,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if report.failed else 0
 
 
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Which networks decide the masks."""
+    asked = {"spread": arguments.spread, "refit": arguments.refit}
+    return {name: [arch, arguments.weights, arguments.size] for name, arch in asked.items() if arch}
+
+
 def _alike(arguments: argparse.Namespace, folder: Any) -> Alike | None:
     """What the network sees alike in a photograph."""
     if arguments.spread is None:
         return None
-    if folder is None:
-        raise ValueError("--spread looks at the photographs: say where they are with --images")
-    from hedgeseg.commands.explain import load_network, normalised, resized
     from hedgeseg.seeds.spread import affinity
 
-    network = load_network(arguments.spread, arguments.weights)[0].eval()
-    return lambda name: affinity(network, normalised(resized(folder.photograph(name), arguments.size))[0])
+    network, image = _looks(arguments, folder, "spread")
+    return lambda name: affinity(network, image(name))
+
+
+def _looking(arguments: argparse.Namespace, folder: Any) -> Looking | None:
+    """The network that judges the scores again, and what it is shown."""
+    return None if arguments.refit is None else _looks(arguments, folder, "refit")
+
+
+def _looks(arguments: argparse.Namespace, folder: Any, option: str) -> Looking:
+    if folder is None:
+        raise ValueError(f"--{option} looks at the photographs: say where they are with --images")
+    from hedgeseg.commands.explain import load_network, normalised, resized
+
+    network = load_network(getattr(arguments, option), arguments.weights)[0].eval()
+    return network, lambda name: normalised(resized(folder.photograph(name), arguments.size))[0]

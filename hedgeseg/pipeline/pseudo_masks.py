@@ -1,13 +1,14 @@
-"""Masks to learn from, made of seeds on disk: the background placed, the edges of the picture followed."""
+"""Masks to learn from, made of seeds on disk: judged again, background placed, the edges of the picture followed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from hedgeseg.data import LabelledImages
@@ -16,11 +17,33 @@ from hedgeseg.seeds.background import as_background
 from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.formats import has_seed, read_seed
 from hedgeseg.seeds.formats.prediction import has_prediction, write_prediction
+from hedgeseg.seeds.multiscale import resize
 from hedgeseg.seeds.refine import as_refiner
+from hedgeseg.seeds.refit import learn_refit
+
+Places = list[tuple[int, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Looking:
+    """A network, and what it is shown of the images.
+
+    Attributes:
+        network: in evaluation mode.
+        image: float (C, H, W) of an index of the data set, on the network's device.
+    """
+
+    network: nn.Module
+    image: Callable[[int], Tensor]
 
 
 def write_pseudo_masks(
-    seeds: Path, folder: Path, dataset: LabelledImages, options: Mapping[str, Any], progress: bool = True
+    seeds: Path,
+    folder: Path,
+    dataset: LabelledImages,
+    options: Mapping[str, Any],
+    progress: bool = True,
+    looking: Looking | None = None,
 ) -> None:
     """Write the mask of every image that has a seed, with its confidence; what is there already is left alone.
 
@@ -31,6 +54,7 @@ def write_pseudo_masks(
         options: `background` and `refine` as in `SeedGenerator` (`auto` places the level of a class over all images
             that have it), `refine_side`.
         progress: show bars.
+        looking: the network by whose maps the seeds are judged again (`hedgeseg.seeds.refit`); None leaves them.
     """
     refiner, side = as_refiner(options["refine"]), int(options["refine_side"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,19 +62,49 @@ def write_pseudo_masks(
     wanted = [(index, name) for index, name in there if not has_prediction(folder, name)]
     if not wanted:
         return
+    scores = _scores(seeds, there, looking, progress)
 
     def scored() -> Iterator[tuple[Tensor, Sequence[int]]]:
-        for _, name in tqdm(there, "levels", unit="image", disable=not progress):
-            seed = read_seed(seeds, name)
-            yield seed.scores, seed.classes.tolist()
+        for index, name in tqdm(there, "levels", unit="image", disable=not progress):
+            found, classes = scores(index, name)
+            yield found, classes.tolist()
 
     of_classes = rule_over(as_background(options["background"]), scored())
     with torch.no_grad():
         for index, name in tqdm(wanted, "pseudo_masks", unit="image", disable=not progress):
-            seed = read_seed(seeds, name)
-            rule = of_classes(seed.classes.tolist())
-            cut = cut_seed(seed.scores, seed.classes, rule, refiner, _picture(dataset, index), side)
+            found, classes = scores(index, name)
+            rule = of_classes(classes.tolist())
+            cut = cut_seed(found, classes, rule, refiner, _picture(dataset, index), side)
             write_prediction(folder, name, cut.mask, len(dataset.classes), cut.confidence)
+
+
+def _scores(
+    seeds: Path, there: Places, looking: Looking | None, progress: bool
+) -> Callable[[int, str], tuple[Tensor, Tensor]]:
+    """Scores (K, H, W) and classes (K,) of an image: those on disk, or those that all seeds together lead to."""
+
+    def stored(index: int, name: str) -> tuple[Tensor, Tensor]:
+        seed = read_seed(seeds, name)
+        return seed.scores, seed.classes
+
+    if looking is None:
+        return stored
+
+    def shown() -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+        for index, name in tqdm(there, "refit", unit="image", disable=not progress):
+            scores, classes = stored(index, name)
+            yield looking.image(index), scores, classes.tolist()
+
+    again = learn_refit(looking.network, shown)
+
+    def judged(index: int, name: str) -> tuple[Tensor, Tensor]:
+        scores, classes = stored(index, name)
+        if len(classes):
+            found = again(looking.image(index), classes.tolist()).to(scores)
+            scores = resize(found, (int(scores.shape[1]), int(scores.shape[2]))).clamp(0, 1)
+        return scores, classes
+
+    return judged
 
 
 def _picture(dataset: LabelledImages, index: int) -> Callable[[], Tensor]:

@@ -42,7 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "num_workers": 0,
     },
-    "pseudo_masks": {"background": "auto", "refine": "pamr", "refine_side": 256},
+    "pseudo_masks": {"refit": False, "background": "auto", "refine": "pamr", "refine_side": 256},
     "segmenter": {
         "arch": None,
         "weights": "classifier",
@@ -83,7 +83,8 @@ class PipelineSettings:
             the head alone, from `views` draws of each image.
         seeds: of `SeedGenerator` without a refiner, and what it is shown; `held_back: false` saves the seeds of the
             held back images, on which the network is then not watched while it learns.
-        pseudo_masks: `background`, `refine`, `refine_side`.
+        pseudo_masks: `refit` (seeds are judged again by what those of all images have in common), `background`,
+            `refine`, `refine_side`.
         segmenter: of `Segmenter`; `arch: null` takes the classifier's, `weights: classifier` its trained trunk. `views`
             draws of the augmentation of each image are learnt from in turn, and what a frozen trunk says of them is
             computed once; null draws anew in every epoch. `gate` is the strength with which the classifier's

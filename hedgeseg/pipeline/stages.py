@@ -9,18 +9,20 @@ from typing import Any
 
 import torch
 from lightning.pytorch.loggers import Logger
-from torch import nn
+from torch import Tensor, nn
 
+from hedgeseg.callbacks.batches import read_batch
+from hedgeseg.callbacks.content import Content
 from hedgeseg.callbacks.mask_writer import MaskWriter
 from hedgeseg.callbacks.seed_writer import SeedWriter
-from hedgeseg.data import ImageSubset, LabelledImages, PseudoMasked
+from hedgeseg.data import ImageSubset, LabelledImages, PseudoMasked, collate
 from hedgeseg.models import Classifier, Segmenter, build_network
 from hedgeseg.models.architectures import head_name
 from hedgeseg.models.input_statistics import input_statistics
 from hedgeseg.models.segmentation_networks import backbone_name
 from hedgeseg.pipeline.images import PipelineImages, StageData, unfinished
 from hedgeseg.pipeline.predicting import predict
-from hedgeseg.pipeline.pseudo_masks import write_pseudo_masks
+from hedgeseg.pipeline.pseudo_masks import Looking, write_pseudo_masks
 from hedgeseg.pipeline.settings import PipelineSettings
 from hedgeseg.pipeline.training import WEIGHTS, fit
 from hedgeseg.seeds import SeedGenerator
@@ -113,8 +115,10 @@ def seeds(work: Work) -> dict[str, Any]:
 def pseudo_masks(work: Work) -> dict[str, Any]:
     """Masks to learn from: background placed, edges followed."""
     folder = work.folder("pseudo_masks") / "files"
-    write_pseudo_masks(work.folder("seeds") / "files", folder, _seeded(work), work.settings.pseudo_masks, work.progress)
-    return {"images": sum(has_prediction(folder, name) for name in _seeded(work).ids)}
+    seeded, options = _seeded(work), work.settings.pseudo_masks
+    looking = _looking(work, seeded) if options["refit"] else None
+    write_pseudo_masks(work.folder("seeds") / "files", folder, seeded, options, work.progress, looking)
+    return {"images": sum(has_prediction(folder, name) for name in seeded.ids)}
 
 
 def segmenter(work: Work) -> dict[str, Any]:
@@ -276,6 +280,23 @@ def _seeded(work: Work) -> LabelledImages:
 def _classifier_network(work: Work) -> nn.Module:
     arch = work.settings.classifier["arch"]
     return build_network(arch, len(work.images.classes), str(work.classifier_file)).eval()
+
+
+def _looking(work: Work, dataset: LabelledImages) -> Looking:
+    """The classifier, and the images as they were shown to it for the seeds."""
+    statistics = input_statistics(work.settings.classifier["arch"])
+    shown = StageData(work.images, statistics, **_shown(work.settings.seeds), predict=dataset).predict_dataset
+    device = torch.device(
+        "cuda" if work.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+    )
+    network, content = _classifier_network(work).to(device), Content()
+
+    def image(index: int) -> Tensor:
+        assert shown is not None
+        (example,) = read_batch(collate([shown[index]]), str(index))
+        return content.of(network, example, device)
+
+    return Looking(network, image)
 
 
 def _frozen(arch: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from hedgeseg.seeds.auto_level import rule_over
@@ -21,12 +21,15 @@ from hedgeseg.seeds.fusion import normalise
 from hedgeseg.seeds.manifest import open_folder
 from hedgeseg.seeds.multiscale import resize
 from hedgeseg.seeds.refine import Refine, as_refiner
+from hedgeseg.seeds.refit import learn_refit
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.spread import Affinity
 
 Folder = str | os.PathLike[str]
 Picture = Callable[[str], np.ndarray]
 Alike = Callable[[str], Affinity]
+Looking = tuple[nn.Module, Callable[[str], Tensor]]
+"""A network, and the image (C, H, W) of an id as it takes it."""
 
 
 def redo(
@@ -39,6 +42,7 @@ def redo(
     refine_side: int = 1024,
     picture: Picture | None = None,
     alike: Alike | None = None,
+    refit: Looking | None = None,
     settings: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
 ) -> Conversion:
@@ -55,6 +59,8 @@ def redo(
         refine_side: as in `SeedGenerator`.
         picture: gives the photograph, uint8 (H, W, 3), of an id. Scores of another size are brought to its size.
         alike: gives what a network sees alike in the image of an id; scores are spread over it first.
+        refit: a network and its images: all scores are judged again by what they have in common
+            (`hedgeseg.seeds.refit`), after they were spread.
         settings: what else decides the masks (whose network `alike` asks), for the manifest.
         allow_pickle: lets the formats of older tools be opened, which are pickles and can run code.
 
@@ -71,14 +77,17 @@ def redo(
     if refiner is not None and picture is None:
         raise ValueError("a refiner looks at the photographs: say where they are (picture, --images)")
     rule = as_background(background)
-    reading = _Reading(source, source_format, picture, alike, allow_pickle)
+    reading: _Reading = _Reading(source, source_format, picture, alike, allow_pickle)
     config = {
         "source": os.path.realpath(source), "format": source_format, "background": described(rule),
-        "refine": described(refine), "refine_side": refine_side, "spread": alike is not None, **(settings or {}),
+        "refine": described(refine), "refine_side": refine_side, "spread": alike is not None,
+        **({} if refit is None else {"refit": True}), **(settings or {}),
     }  # fmt: skip
     manifest = open_folder(target, config)
     wanted = manifest.pending(reading.ids)
     report = Conversion(done=len(reading.ids) - len(wanted))
+    if refit is not None and wanted:
+        reading = _Refitted(reading, refit, report)
     of_classes = rule_over(rule, reading.scored(report)) if wanted else None
     for identifier in tqdm(wanted, desc="masks", unit="image"):
         if identifier in report.failed or of_classes is None:
@@ -132,6 +141,32 @@ class _Reading:
                 report.failed[identifier] = str(error)
                 continue
             yield scores, classes.tolist()
+
+
+class _Refitted(_Reading):
+    """The same scores, judged again by what those of all images have in common."""
+
+    def __init__(self, first: _Reading, looking: Looking, report: Conversion) -> None:
+        self.first, self.ids, (model, self.image) = first, first.ids, looking
+        self.refit = learn_refit(model, lambda: self._seeds(report))
+
+    def __call__(self, identifier: str) -> tuple[Tensor, Tensor, Mapping[str, float]]:
+        """Scores (K, H, W), classes (K,) and estimates of an image."""
+        scores, classes, estimates = self.first(identifier)
+        if len(classes):
+            found = self.refit(self.image(identifier), classes.tolist()).to(scores)
+            scores = resize(found, (int(scores.shape[1]), int(scores.shape[2]))).clamp(0, 1)
+        return scores, classes, estimates
+
+    def _seeds(self, report: Conversion) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+        for identifier in tqdm(self.ids, desc="refit", unit="image"):
+            try:
+                scores, classes, _ = self.first(identifier)
+                image = self.image(identifier)
+            except (ValueError, OSError) as error:
+                report.failed[identifier] = str(error)
+                continue
+            yield image, scores, classes.tolist()
 
 
 def _shown(picture: Picture, identifier: str) -> Callable[[], Tensor]:

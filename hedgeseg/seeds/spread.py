@@ -8,7 +8,7 @@ of a network's own features is that of SEAM's pixel correlation module (Wang et 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,11 +53,20 @@ def affinity(model: nn.Module, image: Tensor, power: float = 2.0) -> Affinity:
     Raises:
         ValueError: the network has no map at a stride of 8 or 16.
     """
+    return likeness(stride_maps(model, reduced(image)[None]), power)
+
+
+def reduced(image: Tensor) -> Tensor:
+    """The image (C, H, W), smaller if a side exceeds `LARGEST`."""
     long = max(image.shape[-2:])
-    if long > LARGEST:
-        size = scaled_size((int(image.shape[-2]), int(image.shape[-1])), LARGEST / long)
-        image = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
-    maps = stride_maps(model, image[None])
+    if long <= LARGEST:
+        return image
+    size = scaled_size((int(image.shape[-2]), int(image.shape[-1])), LARGEST / long)
+    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def likeness(maps: Sequence[Tensor], power: float = 2.0) -> Affinity:
+    """How like the places are in maps (1, D_i, h_i, w_i) of one image, on the finest grid of them."""
     height, width = max((found.shape[-2:] for found in maps), key=lambda size: size[0] * size[1])
     parts = []
     for found in maps:
@@ -68,27 +77,29 @@ def affinity(model: nn.Module, image: Tensor, power: float = 2.0) -> Affinity:
     return Affinity(alike / alike.sum(1, keepdim=True).clamp(min=1e-12), (height, width))
 
 
-def stride_maps(model: nn.Module, images: Tensor) -> list[Tensor]:
-    """The last map of a stage at a stride of 8, and at 16, of a batch (N, C, H, W).
+def stride_maps(model: nn.Module, images: Tensor, strides: Sequence[int] = STRIDES) -> list[Tensor]:
+    """The last map of a stage at each of the strides that there are, 8 and 16, of a batch (N, C, H, W).
 
     A stage's output is the last of its size among the modules nearest to the root: not the inside of a block.
 
     Raises:
-        ValueError: the network has neither.
+        ValueError: the network has none of them.
     """
     found: dict[int, tuple[int, Tensor]] = {}
-    with _watched(model, images, found):
+    with _watched(model, images, strides, found):
         model(images)
     if not found:
         raise ValueError(
-            f"{type(model).__name__} has no map at a stride of {STRIDES[0]} or {STRIDES[1]} to spread scores by; "
+            f"{type(model).__name__} has no map at a stride of {' or '.join(map(str, strides))} to compare places by; "
             "give spread=False"
         )
     return [found[stride][1] for stride in sorted(found)]
 
 
 @contextmanager
-def _watched(model: nn.Module, images: Tensor, found: dict[int, tuple[int, Tensor]]) -> Iterator[None]:
+def _watched(
+    model: nn.Module, images: Tensor, strides: Sequence[int], found: dict[int, tuple[int, Tensor]]
+) -> Iterator[None]:
     """Evaluation mode and hooks, undone at the end: every module that gives a map of a wanted stride reports it."""
     modes = {module: module.training for module in model.modules()}
     hooks = []
@@ -98,7 +109,7 @@ def _watched(model: nn.Module, images: Tensor, found: dict[int, tuple[int, Tenso
         def report(module: nn.Module, inputs: object, output: object, depth: int = depth) -> None:
             if not isinstance(output, Tensor) or output.ndim != 4:
                 return
-            for stride in STRIDES:
+            for stride in strides:
                 fits = all(
                     0.75 < side / (stride * small) < 1.35  # a side that does not divide, and what padding takes
                     for side, small in zip(images.shape[-2:], output.shape[-2:], strict=True)

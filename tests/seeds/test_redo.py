@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hedgeseg.seeds import SeedGenerator, read_seed, write_seed
 from hedgeseg.seeds.auto_level import Auto, PooledMoments
@@ -128,3 +129,42 @@ def test_the_second_pass_over_a_folder(source):
     assert not is_cut_at(source, levels)
     left = cut_again(source, levels, lambda *_: None, SeedGenerator(refine="guided").refiner, lambda *_: None)
     assert left == ["a", "sub/b"]
+
+
+class Colours(nn.Module):
+    """Colours averaged over 8 pixels, and over 16."""
+
+    def __init__(self):
+        super().__init__()
+        self.eighth, self.sixteenth = nn.AvgPool2d(8), nn.AvgPool2d(2)
+
+    def forward(self, images):
+        return self.sixteenth(self.eighth(images)).mean((2, 3))
+
+
+def red_square(name):
+    image = torch.zeros(3, 64, 64)
+    if name != "none":
+        start = 16 * int(name[1:]) % 32
+        image[0, 16:48, start : start + 32] = 1
+    return image
+
+
+def test_seeds_are_judged_again_by_what_they_have_in_common(tmp_path):
+    for i in range(8):  # each misses a quarter of its square, in turn another
+        found = red_square(f"i{i}")[:1].clone()
+        rows, start = slice(16, 32) if i % 4 < 2 else slice(32, 48), 16 * i % 32 + 16 * (i % 2)
+        found[0, rows, start : start + 16] = 0
+        write_seed(tmp_path / "seeds", f"i{i}", cut_seed(found, torch.tensor([3]), Auto()))
+    write_seed(tmp_path / "seeds", "none", cut_seed(torch.zeros(0, 64, 64), torch.tensor([]), Auto()))
+    report = redo(tmp_path / "seeds", tmp_path / "new", refit=(Colours(), red_square))
+    assert (report.done, report.failed) == (9, {})
+    for i in range(8):
+        new, old = (read_seed(tmp_path / folder, f"i{i}").mask == 4 for folder in ("new", "seeds"))
+        true = red_square(f"i{i}")[0] == 1
+        assert float((old & true).sum() / true.sum()) == 0.75
+        assert float((new & true).sum() / true.sum()) > 0.95
+        assert float((new & ~true).sum() / true.sum()) < 0.25  # an edge as wide as half a place
+    assert not read_seed(tmp_path / "new", "none").mask.any()
+    with pytest.raises(FolderMismatchError, match="refit"):
+        redo(tmp_path / "seeds", tmp_path / "new")
