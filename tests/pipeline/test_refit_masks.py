@@ -16,8 +16,9 @@ from hedgeseg.seeds.auto_level import Auto
 from hedgeseg.seeds.cutting import cut_seed
 
 
-def test_masks_of_seeds_that_were_judged_again(tmp_path):
-    module = FolderDataModule(str(write_folders(tmp_path, 8)), train_fraction=0.7)
+def test_masks_of_seeds_that_were_judged_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("hedgeseg.seeds.places.STEPS", 20)
+    module = FolderDataModule(str(write_folders(tmp_path, 6)), train_fraction=0.7)
     images = PipelineImages(module)
     settings = PipelineSettings()
     settings.classifier["arch"] = "mobilenet_v2"

@@ -150,7 +150,9 @@ def red_square(name):
     return image
 
 
-def test_seeds_are_judged_again_by_what_they_have_in_common(tmp_path):
+def test_seeds_are_judged_again_by_what_they_have_in_common(tmp_path, monkeypatch):
+    monkeypatch.setattr("hedgeseg.seeds.places.STEPS", 60)
+    monkeypatch.setattr("hedgeseg.seeds.places.BATCH", 500)
     for i in range(8):  # each misses a quarter of its square, in turn another
         found = red_square(f"i{i}")[:1].clone()
         rows, start = slice(16, 32) if i % 4 < 2 else slice(32, 48), 16 * i % 32 + 16 * (i % 2)
