@@ -39,6 +39,9 @@ class PlaceClassifier(nn.Module):
         labels: number of outputs, background first.
     """
 
+    mean: Tensor
+    width: Tensor
+
     def __init__(self, mean: Tensor, width: Tensor, labels: int) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
