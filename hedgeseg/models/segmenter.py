@@ -18,6 +18,7 @@ from hedgeseg.models.freezing import batch_norms
 from hedgeseg.models.image_gate import ImageGate, gated
 from hedgeseg.models.segmentation_losses import dice_loss, frequency_weights, pixel_loss
 from hedgeseg.models.segmentation_networks import build_segmentation_network
+from hedgeseg.models.stored_segmenter import read_stored
 from hedgeseg.models.trunk_head import TrunkHead
 
 INPUT = "hedgeseg_input"
@@ -131,21 +132,9 @@ class Segmenter(LightningModule):
             FileNotFoundError: no such file.
             ValueError: not a checkpoint of a Segmenter.
         """
-        path = Path(checkpoint)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no checkpoint {path}")
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            options = dict(content["hyper_parameters"])
-            state = content["state_dict"]
-            if "arch" not in options or "label_weights" not in state:
-                raise KeyError("arch")
-        except Exception as error:  # what torch.load raises depends on what the file is instead
-            raise ValueError(f"{path} is not a checkpoint of hedgeseg's Segmenter: {error}") from error
-        files = ("weights", "gate")  # that it once started from
-        known = {key: value for key, value in options.items() if not key.startswith("_") and key not in files}
-        module = cls(**known)
-        module.load_state_dict(state)
+        options, content = read_stored(checkpoint)
+        module = cls(**options)
+        module.load_state_dict(content["state_dict"])
         module.on_load_checkpoint(content)
         return module.eval()
 

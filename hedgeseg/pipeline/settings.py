@@ -49,7 +49,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "freeze_trunk": True,
         "freeze_batch_norm": True,
         "loss": "cross_entropy",
-        "balance": 0.5,
+        "balance": 0.0,
         "dice": 0.0,
         "lr": 3e-3,
         "head_lr_factor": 1.0,
