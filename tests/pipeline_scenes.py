@@ -16,7 +16,7 @@ SETTINGS = {
             "epochs": 2,
         },
         "seeds": {"method": "grad_cam", "spread": False, "image_size": 32, "batch_size": 4},
-        "pseudo_masks": {"background": "auto", "refine": "guided"},
+        "pseudo_masks": {"refit": False, "background": "auto", "refine": "guided"},
         "segmenter": {"image_size": 32, "batch_size": 4, "epochs": 2, "freeze_trunk": False},
     }
 }

@@ -42,7 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "num_workers": 0,
     },
-    "pseudo_masks": {"refit": False, "background": "auto", "refine": "pamr", "refine_side": 256},
+    "pseudo_masks": {"refit": True, "background": "auto", "refine": "pamr", "refine_side": 256},
     "segmenter": {
         "arch": None,
         "weights": "classifier",
