@@ -63,8 +63,21 @@ class Convolution:
         """Spatial size of the kernel."""
         return tuple(self.weight.shape[2:])
 
+    @property
+    def mixes_channels(self) -> bool:
+        """Whether it is one product with a matrix at every place: 1x1, stride 1, in 2 dimensions, of one group."""
+        return (
+            self.kernel == (1, 1)
+            and self.groups == 1
+            and not self.transposed
+            and list(self.stride) == [1, 1]
+            and list(self.padding) == [0, 0]
+        )
+
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """See `LinearMap`."""
+        if self.mixes_channels and _is_channels_last(x):
+            return _at_every_place(x, weight[:, :, 0, 0].T)
         return aten.convolution(
             x, weight, None, self.stride, self.padding, self.dilation,
             self.transposed, self.output_padding, self.groups,
@@ -86,6 +99,8 @@ class Convolution:
 
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
         """See `LinearMap`."""
+        if self.mixes_channels and _is_channels_last(s):
+            return _at_every_place(s, weight[:, :, 0, 0])
         if self.transposed:
             shape_only = s.new_empty(1).expand(len(s), *self.input_shape[1:])
             return aten.convolution_backward(
@@ -160,6 +175,19 @@ class Mixing(Dense):
         batches = x.split(size)
         products = [weight @ part if self.on_left else part @ weight for part in batches]
         return products[0] if len(products) == 1 else torch.cat(products)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    """Whether a tensor on the CPU is in the layout where a 1x1 convolution is a product of two plain matrices.
+
+    On one thread, torch runs these convolutions by a path that is 1.1 to 2 times slower, and up to 9 times transposed.
+    """
+    return x.device.type == "cpu" and x.permute(0, 2, 3, 1).is_contiguous()
+
+
+def _at_every_place(x: Tensor, matrix: Tensor) -> Tensor:
+    """Channels (N, C, H, W) times a matrix (C, O): (N, O, H, W), both with the channels last in memory."""
+    return (x.permute(0, 2, 3, 1) @ matrix).permute(0, 3, 1, 2)
 
 
 def linear_map(op: Op, dtype: torch.dtype) -> tuple[Value, Convolution | Dense]:
