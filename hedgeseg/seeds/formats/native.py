@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hedgeseg.seeds.formats.files import file_in, replacing
-from hedgeseg.seeds.formats.numpy_files import read_arrays
+from hedgeseg.seeds.formats.numpy_files import read_arrays, write_arrays
 from hedgeseg.seeds.formats.palette import read_mask, write_mask
 from hedgeseg.seeds.seed import Seed, seed_from_mask
 
@@ -73,8 +73,8 @@ def write_seed(
     if seed.confidence is not None:
         arrays["confidence"] = kept(seed.confidence[None])[0].numpy().astype(kind, copy=False)
     arrays.update({f"{ESTIMATE}{name}": np.float32(value) for name, value in sorted(seed.estimates.items())})
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+    with replacing(path) as temporary:
+        write_arrays(temporary, arrays)
     return path, write_mask(folder, identifier, seed.mask)
 
 

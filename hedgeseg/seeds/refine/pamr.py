@@ -53,12 +53,19 @@ def pamr(
         raise ValueError(f"dilations must be positive whole numbers, got {tuple(dilations)}")
     pixels = picture.permute(2, 0, 1).float() / 255
     weights = affinity(pixels, dilations)
-    for _ in range(iterations):
-        averaged = torch.zeros_like(values)
-        for weight, shifted in zip(weights, _neighbours(values, dilations), strict=True):
+    total = values.sum(0)
+    # Where the labels sum to the same everywhere they do so after every step: the last one need not be carried along.
+    same = len(values) > 1 and float(total.max() - total.min()) <= 1e-5 * float(total.max())
+    carried = values[1:] if same else values
+    turns = (torch.empty_like(carried), torch.empty_like(carried))
+    for i in range(iterations):
+        averaged = turns[i % 2].zero_()
+        for weight, shifted in zip(weights, _neighbours(carried, dilations), strict=True):
             averaged.addcmul_(weight, shifted)
-        values = averaged
-    return values
+        carried = averaged
+    if not same:
+        return carried
+    return torch.cat([(total - carried.sum(0)).clamp(min=0)[None], carried])
 
 
 def affinity(pixels: Tensor, dilations: Sequence[int]) -> Tensor:
@@ -71,31 +78,29 @@ def affinity(pixels: Tensor, dilations: Sequence[int]) -> Tensor:
     Returns:
         float (8 * len(dilations), H, W), summing to one over the first dimension.
     """
-    scale = 1e-8 + 0.1 * _local_deviation(pixels, dilations)
-    contrast = [-((pixels - shifted).abs() / scale).mean(0) for shifted in _neighbours(pixels, dilations)]
-    return torch.softmax(torch.stack(contrast), dim=0)
-
-
-def _local_deviation(pixels: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Unbiased standard deviation over the 3x3 neighbourhoods of all dilations; the centre counts once per dilation."""
     count = 9 * len(dilations)
-    # Deviations from the centre, not raw values: the sum of squares then loses nothing to cancellation.
-    total = torch.zeros_like(pixels)
-    squares = torch.zeros_like(pixels)
-    for shifted in _neighbours(pixels, dilations):
-        difference = shifted - pixels
-        total += difference
-        squares += difference**2
-    variance = (squares - total**2 / count) / (count - 1)
-    return variance.clamp(min=0).sqrt()
+    differences = pixels.new_empty(8 * len(dilations), *pixels.shape[1:])
+    contrast = torch.zeros_like(differences)
+    # Channel by channel, over differences from the centre, not raw values: the sum of squares then loses nothing to
+    # cancellation. The centre itself, one sample per dilation, differs by 0.
+    for channel in pixels:
+        for difference, shifted in zip(differences, _neighbours(channel[None], dilations), strict=True):
+            torch.sub(shifted[0], channel, out=difference)
+        total = differences.sum(0)
+        squares = torch.linalg.vector_norm(differences, dim=0).square_()
+        deviation = ((squares - total**2 / count) / (count - 1)).clamp_(min=0).sqrt_()
+        contrast.addcmul_(differences.abs_(), 1 / (1e-8 + 0.1 * deviation), value=-1 / len(pixels))
+    return torch.softmax(contrast, dim=0)
 
 
 def _neighbours(values: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
     """Values (C, H, W) of the eight neighbours at each distance, borders replicated."""
     height, width = values.shape[-2:]
+    widest = max(dilations)
+    # Replicated once for all: what lies within a smaller distance is what a narrower border would hold.
+    padded = F.pad(values[None], (widest,) * 4, mode="replicate")[0]
     for d in dilations:
-        padded = F.pad(values[None], (d, d, d, d), mode="replicate")[0]
-        for row in (0, d, 2 * d):
-            for column in (0, d, 2 * d):
-                if (row, column) != (d, d):
+        for row in (widest - d, widest, widest + d):
+            for column in (widest - d, widest, widest + d):
+                if (row, column) != (widest, widest):
                     yield padded[:, row : row + height, column : column + width]
