@@ -49,16 +49,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a `.npz` file, compressed at zlib's fastest: 3 times as fast as `savez_compressed`, and some 5 % larger.
+    """Write a `.npz` file, compressed at zlib's fastest: a fifth faster than `savez_compressed`, as small on maps.
 
     The bytes depend on the arrays alone.
     """
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=FASTEST) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, values in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")  # its date is a constant
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(values), allow_pickle=False)
+            stream = io.BytesIO()
+            np.lib.format.write_array(stream, np.asanyarray(values), allow_pickle=False)
+            # The date of such an entry is a constant.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue(), zipfile.ZIP_DEFLATED, FASTEST)
 
 
 def _said(path: Path, error: BaseException) -> str:

@@ -79,17 +79,22 @@ def affinity(pixels: Tensor, dilations: Sequence[int]) -> Tensor:
         float (8 * len(dilations), H, W), summing to one over the first dimension.
     """
     count = 9 * len(dilations)
-    differences = pixels.new_empty(8 * len(dilations), *pixels.shape[1:])
-    contrast = torch.zeros_like(differences)
-    # Channel by channel, over differences from the centre, not raw values: the sum of squares then loses nothing to
-    # cancellation. The centre itself, one sample per dilation, differs by 0.
+    contrast = pixels.new_zeros(8 * len(dilations), *pixels.shape[1:])
+    # Channel by channel and neighbour by neighbour, in two buffers that a processor's cache holds.
+    difference = torch.empty_like(pixels[0])
     for channel in pixels:
-        for difference, shifted in zip(differences, _neighbours(channel[None], dilations), strict=True):
+        total, squares = torch.zeros_like(channel), torch.zeros_like(channel)
+        # Differences from the centre, not raw values: the sum of squares then loses nothing to cancellation. The centre
+        # itself, one sample per dilation, differs by 0.
+        for shifted in _neighbours(channel[None], dilations):
             torch.sub(shifted[0], channel, out=difference)
-        total = differences.sum(0)
-        squares = torch.linalg.vector_norm(differences, dim=0).square_()
+            total += difference
+            squares.addcmul_(difference, difference)
         deviation = ((squares - total**2 / count) / (count - 1)).clamp_(min=0).sqrt_()
-        contrast.addcmul_(differences.abs_(), 1 / (1e-8 + 0.1 * deviation), value=-1 / len(pixels))
+        weight = 1 / (1e-8 + 0.1 * deviation)
+        for row, shifted in zip(contrast, _neighbours(channel[None], dilations), strict=True):
+            torch.sub(shifted[0], channel, out=difference)
+            row.addcmul_(difference.abs_(), weight, value=-1 / len(pixels))
     return torch.softmax(contrast, dim=0)
 
 
