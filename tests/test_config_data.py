@@ -54,6 +54,13 @@ def mat(root):
     return [f"--data.path={write_mat(root / 'x.mat', names)}", f"--data.wnids={write_wnids(root / 'wnids.txt')}"]
 
 
+def irn(root):
+    """Its network and pictures are large; what it does with them is the same on small ones."""
+    write_voc(root)
+    small = ["--data.crop=40", "--data.long_sides=[32,48]", "--data.train_split=train", "--data.root", str(root)]
+    return [*small, "--model.arch=resnet18", "--model.lr=0.001"]
+
+
 # configuration -> (job, what writes its miniature and gives the options that lead to it)
 JOBS = {
     "shapes": ("fit", lambda root: ["--data.num_train=4", "--data.num_val=2", "--data.num_predict=2"]),
@@ -67,6 +74,7 @@ JOBS = {
     "imagenet_val": ("validate", lambda root: [*folder(root, ("n01/a", "n02/b")), "--model.num_classes=2"]),
     "pet": ("fit", lambda root: [f"--data.root={write_pets(root)}", "--model.num_classes=2"]),
     "voc2007": ("fit", lambda root: [f"--data.root={write_voc(root, 2007) and root}"]),
+    "voc2012_irn": ("fit", irn),
     "voc2012": ("fit", lambda root: [f"--data.root={write_voc(root) and root}"]),
 }
 

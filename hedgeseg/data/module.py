@@ -30,6 +30,7 @@ class ImageDataModule(LightningDataModule):
             `long` they differ in shape, so that each needs a batch of its own.
         crop: learn from random squares of so many pixels of the picture whose short side is `image_size`, see
             `train_transform`.
+        long_sides: with `crop`, range of the long side that the picture is scaled to first, see `train_transform`.
 
     Raises:
         ValueError: an argument out of range.
@@ -57,6 +58,7 @@ class ImageDataModule(LightningDataModule):
         seed: int,
         fit: Fit | None = None,
         crop: int | None = None,
+        long_sides: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
@@ -64,6 +66,7 @@ class ImageDataModule(LightningDataModule):
         self.image_size = size_pair(image_size)
         self.fit = usual_fit(image_size, fit)
         self.crop = crop
+        self.long_sides = long_sides
         self.keep_shape = self.fit in ("short", "long")
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -95,7 +98,7 @@ class ImageDataModule(LightningDataModule):
     @property
     def train_transform(self) -> A.Compose:
         """The pipeline of images that are learnt from."""
-        return self._overridden("moving") or train_transform(self.image_size, self.mean, self.std, crop=self.crop)
+        return self._overridden("moving") or self._learning_transform()
 
     @property
     def still(self) -> A.Compose:
@@ -107,7 +110,10 @@ class ImageDataModule(LightningDataModule):
     def moving(self) -> A.Compose:
         """The old name of `train_transform`."""
         warn_renamed("moving", "train_transform")
-        return train_transform(self.image_size, self.mean, self.std, crop=self.crop)
+        return self._learning_transform()
+
+    def _learning_transform(self) -> A.Compose:
+        return train_transform(self.image_size, self.mean, self.std, crop=self.crop, long_sides=self.long_sides)
 
     def _overridden(self, old: str) -> A.Compose | None:
         """What a subclass gives by an old name."""

@@ -19,6 +19,7 @@ class PublishedDataModule(ImageDataModule):
         keep_shape: the same as `fit: short`, the protocol of the pointing game.
         fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`.
         crop: learn from random squares of so many pixels instead of resized crops, see `train_transform`.
+        long_sides: with `crop`, range of the long side that pictures are scaled to first, such as [320, 640].
 
     Raises:
         ValueError: `keep_shape` with two sides, or another fit.
@@ -35,10 +36,11 @@ class PublishedDataModule(ImageDataModule):
         keep_shape: bool = False,
         fit: Fit | None = None,
         crop: int | None = None,
+        long_sides: list[int] | None = None,
     ) -> None:
         if keep_shape and fit not in (None, "short"):
             raise ValueError(f"keep_shape means fit='short', but fit is {fit!r}: leave one of them out")
-        super().__init__(image_size, batch_size, num_workers, seed, "short" if keep_shape else fit, crop)
+        super().__init__(image_size, batch_size, num_workers, seed, "short" if keep_shape else fit, crop, long_sides)
         if keep_shape and self.image_size[0] != self.image_size[1]:
             raise ValueError(f"keep_shape takes one number, the shorter side, got image_size={image_size}")
         self.root = Path(root)

@@ -45,6 +45,7 @@ def train_transform(
     std: Sequence[float] = IMAGENET_STD,
     min_scale: float = 0.5,
     crop: int | None = None,
+    long_sides: Sequence[int] | None = None,
 ) -> A.Compose:
     """Random crop, horizontal flip and colour jitter, then normalisation.
 
@@ -58,6 +59,8 @@ def train_transform(
         min_scale: smallest share of the image's area that a crop keeps, in (0, 1]; crops are resized to `image_size`.
         crop: instead, a square of so many pixels of the picture whose short side is `image_size`: its resolution for
             the memory of the square. It must be large enough to show what the label says.
+        long_sides: with `crop`, the picture's long side is drawn from this range first, (320, 640) in the usual
+            training of weakly supervised segmentation; what is smaller than the square lies somewhere in it.
 
     Raises:
         ValueError: a share or a crop out of range.
@@ -65,9 +68,15 @@ def train_transform(
     if not 0 < min_scale <= 1:
         raise ValueError(f"min_scale must lie in (0, 1], got {min_scale}")
     size = size_pair(image_size)
-    if crop is None:
+    if long_sides is not None:
+        if crop is None or crop < 1 or not (len(long_sides) == 2 and 1 <= long_sides[0] <= long_sides[1]):
+            raise ValueError(
+                f"long_sides is a range of pixels such as [320, 640] and goes with crop, got {long_sides}, crop={crop}"
+            )
+        cut: list[A.BasicTransform] = _cut_from_scaled((long_sides[0], long_sides[1]), crop, mean)
+    elif crop is None:
         ratio = size[1] / size[0]
-        cut: list[A.BasicTransform] = [
+        cut = [
             A.RandomResizedCrop(
                 size=size,
                 scale=(min_scale, 1.0),
@@ -83,6 +92,21 @@ def train_transform(
         cut = [_fitted(min(size), "short", mean), A.RandomCrop(crop, crop)]
     jitter = A.ColorJitter(brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.05, 0.05), p=0.8)
     return _compose([*cut, A.HorizontalFlip(p=0.5), jitter], mean, std)
+
+
+def _cut_from_scaled(sides: tuple[int, int], crop: int, mean: Sequence[float]) -> list[A.BasicTransform]:
+    return [
+        A.LongestMaxSize(
+            max_size=list(range(sides[0], sides[1] + 1)),
+            interpolation=cv2.INTER_LINEAR,
+            mask_interpolation=cv2.INTER_NEAREST,
+            area_for_downscale="image",
+        ),
+        A.PadIfNeeded(
+            crop, crop, position="random", border_mode=cv2.BORDER_CONSTANT, fill=[255 * v for v in mean], fill_mask=255
+        ),
+        A.RandomCrop(crop, crop),
+    ]
 
 
 def reseed(transform: A.Compose) -> None:

@@ -23,8 +23,10 @@ from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
 from hedgeseg.models.head_input import head_input, learnt_head
 from hedgeseg.models.losses import MULTILABEL_LOSSES
 from hedgeseg.models.mean_average_precision import MeanAveragePrecision
+from hedgeseg.models.output_stride import with_output_stride
 
 _IMAGENET_OUTPUTS = 1000
+_POLY = 0.9  # power of the poly decay
 
 
 class Classifier(LightningModule):
@@ -53,10 +55,14 @@ class Classifier(LightningModule):
         freeze: names of modules of the network that keep their weights and batch norm statistics, such as "features.0".
         freeze_batch_norm: all batch norms keep their statistics, while their scales and shifts learn: for small
             batches, and for weights whose statistics were folded into the convolutions.
-        lr: largest learning rate of the one-cycle schedule.
+        output_stride: 8 or 16 for feature maps of this stride instead of the network's own, usually 32: finer maps from
+            the same weights, with dilated kernels, at several times the cost (`hedgeseg.models.output_stride`).
+        optimizer: "adamw" under a one-cycle schedule, or "sgd", whose rate falls with the power 0.9 of what is left of
+            the training ("poly"), as in the training of most weakly supervised segmentation.
+        lr: largest learning rate of the schedule.
         head_lr_factor: how many times as fast the last layer learns, which starts from nothing where the others know
             much: 10 to 100 in fine-tuning.
-        weight_decay: of AdamW.
+        weight_decay: of the optimizer.
 
     Raises:
         ValueError: unknown architecture, task, loss or frozen module, weights that do not fit, groups that do not fit
@@ -78,6 +84,8 @@ class Classifier(LightningModule):
         loss: Literal["bce", "soft_margin", "focal"] = "bce",
         freeze: list[str] | None = None,
         freeze_batch_norm: bool = False,
+        output_stride: int | None = None,
+        optimizer: Literal["adamw", "sgd"] = "adamw",
         lr: float = 1e-3,
         head_lr_factor: float = 1.0,
         weight_decay: float = 1e-4,
@@ -96,6 +104,8 @@ class Classifier(LightningModule):
             raise ValueError(f"task must be 'multilabel' or 'multiclass', got {task!r}")
         if loss not in MULTILABEL_LOSSES:
             raise ValueError(f"loss must be one of {sorted(MULTILABEL_LOSSES)}, got {loss!r}")
+        if optimizer not in ("adamw", "sgd"):
+            raise ValueError(f"optimizer must be 'adamw' or 'sgd', got {optimizer!r}")
         self.save_hyperparameters()
         self.num_classes = num_classes
         self.classes = tuple(classes or ())
@@ -105,7 +115,8 @@ class Classifier(LightningModule):
         self.head_lr_factor = head_lr_factor
         self.weight_decay = weight_decay
         self.loss = loss
-        self.network = _network(arch, num_classes, weights, groups, classes, fully_convolutional)
+        self.optimizer = optimizer
+        self.network = _network(arch, num_classes, weights, groups, classes, fully_convolutional, output_stride)
         self._frozen = frozen_modules(self.network, freeze or [])
         if freeze_batch_norm:
             self._frozen += batch_norms(self.network)
@@ -198,20 +209,24 @@ class Classifier(LightningModule):
         return self(batch["image"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW under a one-cycle schedule over the whole training."""
+        """The optimizer, and a schedule over the whole training."""
         head = set(self.network.get_submodule(head_name(self.network)).parameters())
         learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
         groups = [
             ([parameter for parameter in learnt if parameter not in head], self.lr),
             ([parameter for parameter in learnt if parameter in head], self.lr * self.head_lr_factor),
         ]
-        optimizer = torch.optim.AdamW(
-            [{"params": parameters, "lr": lr} for parameters, lr in groups if parameters],
-            weight_decay=self.weight_decay,
-        )
+        parts = [{"params": parameters, "lr": lr} for parameters, lr in groups if parameters]
         steps = int(self.trainer.estimated_stepping_batches)
-        rates = [lr for parameters, lr in groups if parameters]
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
+        optimizer: torch.optim.Optimizer
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if self.optimizer == "sgd":
+            optimizer = torch.optim.SGD(parts, weight_decay=self.weight_decay)
+            schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=_POLY)
+        else:
+            optimizer = torch.optim.AdamW(parts, weight_decay=self.weight_decay)
+            rates = [lr for parameters, lr in groups if parameters]
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _evaluate(self, batch: Batch, stage: str, metric: Metric) -> None:
@@ -271,8 +286,11 @@ def _network(
     groups: str | None,
     classes: Sequence[str] | None,
     pool: Pooling | None,
+    output_stride: int | None,
 ) -> nn.Module:
     network = build_network(arch, num_classes if groups is None else _IMAGENET_OUTPUTS, weights)
+    if output_stride is not None:
+        network = with_output_stride(network, output_stride)
     if pool is not None:
         network = FullyConvolutional(network, pool)
     if groups is None:
