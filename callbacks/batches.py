@@ -48,11 +48,11 @@ _NAMES = {
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image as the network takes it, with what is known about it. All tensors are ordinary ones on the CPU.
+    """One image as the network takes it, with what is known about it. All tensors are ordinary ones, on the CPU.
 
     Attributes:
         key: what it is recognised by in later epochs: its id where the batch has ids, else its place in the loader.
-        image: float `(C, H, W)`.
+        image: float `(C, H, W)`, on another device if that was asked for.
         labels: indices of the classes it shows; None if the batch has no labels.
         exclusive: one class per image, so scores are a softmax; else a sigmoid per class.
         mask: int64 `(H, W)` or None; 0 background, class index + 1, `void`.
@@ -200,12 +200,13 @@ class Batch:
             mask = read_mask(self._masks, index, len(self), size, self._classes)
         return None if bool((mask == self._voids[index]).all()) else mask
 
-    def example(self, index: int, masked: bool = True) -> Example:
+    def example(self, index: int, masked: bool = True, device: torch.device | str = "cpu") -> Example:
         """One image with all that is known about it.
 
         Args:
             index: of the image in the batch.
             masked: False leaves its mask out.
+            device: of the image; one that is to be looked at at once need not travel to the CPU and back.
 
         Raises:
             MaskError: the mask cannot be read.
@@ -213,7 +214,7 @@ class Batch:
         with torch.inference_mode(False), torch.no_grad():
             return Example(
                 key=self.keys[index],
-                image=_copy(self._images[index]),
+                image=_copy(self._images[index], device),
                 labels=self.labels[index],
                 exclusive=self.exclusive,
                 mask=self.mask(index) if masked else None,
@@ -325,8 +326,8 @@ def _listed(values: Any, name: str, count: int) -> list[Tensor | None]:
     return [_copy(torch.as_tensor(v)) for v in values]
 
 
-def _copy(values: Tensor) -> Tensor:
-    return values.detach().clone().cpu()
+def _copy(values: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    return values.detach().clone().to(device)
 
 
 def _name(value: Any) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -276,3 +277,64 @@ def audit_sheet(findings: Findings, classes: Sequence[str], count: int = 12) -> 
 def decoded(jpeg: bytes) -> Picture:
     """The pixels of a JPEG file, uint8 `(H, W, 3)`."""
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+
+
+@dataclass(frozen=True, eq=False)
+class FolderRow:
+    """An image of a folder of seeds or masks.
+
+    Attributes:
+        id: of the image.
+        picture: uint8 `(H, W, 3)`.
+        masks: `prediction`, and `ground_truth` where it is known, uint8 `(H, W)`.
+    """
+
+    id: str
+    picture: Picture
+    masks: Mapping[str, np.ndarray]
+
+
+def log_folder(
+    loggers: Sequence[Logger],
+    folder: Path,
+    noun: str,
+    rows: Sequence[FolderRow],
+    classes: Sequence[str],
+    manifest: Mapping[str, Any] | None,
+) -> dict[str, str] | None:
+    """Show a folder of seeds or masks in Weights & Biases: the same images in a table and as a panel.
+
+    Args:
+        loggers: of the run.
+        folder: what is shown.
+        noun: "seed" or "mask".
+        rows: of the table `<noun>s/<folder>`.
+        classes: names by index.
+        manifest: of the folder; it is kept as an Artifact with this as metadata. None keeps nothing.
+
+    Returns:
+        Where it is shown: `run`, `url` (empty offline), `dir`, `table`, `artifact`; None without such a logger.
+    """
+    runs = [logger.experiment for logger in loggers if isinstance(logger, WandbLogger)]
+    if not runs:
+        return None
+    import wandb
+
+    (run, *_), found = runs, {"table": "", "artifact": ""}
+    if rows:
+        names = {0: "background", **{i + 1: name for i, name in enumerate(classes) if i < 254}, 255: "void"}
+        table, images = wandb.Table(columns=["id", "image", "classes"]), []
+        for row in rows:
+            layers = {key: {"mask_data": mask, "class_labels": names} for key, mask in row.masks.items()}
+            shown = ", ".join(names.get(i, f"class {i - 1}") for i in np.unique(row.masks["prediction"]).tolist() if i)
+            # An image that is in a table already is not drawn again elsewhere: each gets one of its own.
+            images.append(wandb.Image(row.picture, masks=layers, caption=f"{row.id}: {shown}"))
+            table.add_data(row.id, wandb.Image(row.picture, masks=layers), shown)
+        found["table"] = f"{noun}s/{folder.name}"
+        run.log({found["table"]: table, f"{found['table']}/images": images})
+    if manifest is not None:
+        artifact = wandb.Artifact(f"{noun}s-{folder.name}", type=f"{noun}s", metadata=dict(manifest))
+        artifact.add_dir(str(folder))
+        run.log_artifact(artifact)
+        found["artifact"] = artifact.name
+    return {"run": str(run.id), "url": str(getattr(run, "url", None) or ""), "dir": str(run.dir), **found}

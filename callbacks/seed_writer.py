@@ -6,35 +6,27 @@ Trainer(callbacks=[SeedWriter("seeds", {"method": "hedge", "refine": "crf"})]).p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
-from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.callbacks import trainer_context
-from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
-from hedgeseg.callbacks.content import Content
+from hedgeseg.callbacks.batches import BatchAdapter, Example
 from hedgeseg.callbacks.explanations import predicted_classes
-from hedgeseg.callbacks.network import find_network
+from hedgeseg.callbacks.folder_writer import FolderWriter, Waiting
 from hedgeseg.callbacks.photographs import photograph, photographs
-from hedgeseg.callbacks.resuming import leave_out_done
-from hedgeseg.callbacks.seed_settings import data_settings, network_settings
 from hedgeseg.seeds import SeedGenerator, write_seed
 from hedgeseg.seeds.auto_level import Auto
-from hedgeseg.seeds.formats import has_seed, write_mask
+from hedgeseg.seeds.formats import write_mask
 from hedgeseg.seeds.formats.native import Precision, Scores
-from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
 from hedgeseg.seeds.relevel import cut_again, forget_levels, is_cut_at, note_levels, pooled_levels
 from hedgeseg.seeds.seed import Seed
+from hedgeseg.seeds.wanted import Wanted
 
 
-class SeedWriter(BasePredictionWriter):
+class SeedWriter(FolderWriter):
     """Writes one pair of files per image: `<id>.png`, the mask in VOC's palette, and `<id>.npz`, the scores.
 
     Seeds have the image's original size where the batch tells it (`size`); padding (`content_size`) is cut off before
@@ -57,6 +49,11 @@ class SeedWriter(BasePredictionWriter):
         network: dotted path of the network in the LightningModule, if it cannot be found.
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
+        together: so many images of one shape, with equally many classes, are explained in one call; with `flip` that
+            is twice as many rows. Without it one on a processor, where that is as fast and a resumed run gives the same
+            bytes (with several, rounding depends on the company), and eight on a GPU.
+        log_samples: show so many images with their masks, and the true ones, in a table of Weights & Biases.
+        artifact: keep the folder there as an Artifact, with its manifest as metadata.
 
     Attributes:
         counts: how many images of this process were `written`, `skipped` because they were done, and `failed`.
@@ -64,6 +61,8 @@ class SeedWriter(BasePredictionWriter):
     Raises:
         ValueError: an argument out of range.
     """
+
+    noun = "seed"
 
     def __init__(
         self,
@@ -76,132 +75,65 @@ class SeedWriter(BasePredictionWriter):
         network: str | None = None,
         batch_adapter: BatchAdapter | None = None,
         on_error: Literal["warn", "raise"] = "warn",
+        together: int | None = None,
+        log_samples: int = 0,
+        artifact: bool = False,
     ) -> None:
-        super().__init__(write_interval="batch")
+        super().__init__(
+            folder, network=network, batch_adapter=batch_adapter, on_error=on_error, together=together,
+            log_samples=log_samples, artifact=artifact,
+        )  # fmt: skip
         if classes not in ("label", "predicted"):
             raise ValueError(f"classes is 'label' or 'predicted', got {classes!r}")
         if scores not in get_args(Scores):
             raise ValueError(f"scores is one of {', '.join(get_args(Scores))}, got {scores!r}")
-        if on_error not in ("warn", "raise"):
-            raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
-        self.folder = Path(folder)
         self.generator = generator if isinstance(generator, SeedGenerator) else SeedGenerator(**(generator or {}))
         self.classes = classes
         self.precision = precision
         self.scores = scores
-        self.network = network
-        self.batch_adapter = batch_adapter
-        self.on_error = on_error
-        self.counts = {"written": 0, "skipped": 0, "failed": 0}
-        self._manifest: Manifest | None = None
         self._generator = self.generator
-        self._loader_of: dict[str, int] = {}
-        self._content = Content()
-        self._indices: dict[str, int] = {}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse strategies under which no process holds the network; tell the data which images have their seed."""
-        super().setup(trainer, pl_module, stage)
-        trainer_context.refuse_sharded(trainer, "SeedWriter")
-        if stage == "predict":
-            leave_out_done(trainer)
-
-    def is_pending(self, identifier: str) -> bool:
-        """Whether an image has no seed yet; one whose id cannot name a file is met, and named, in its turn."""
-        try:
-            return not has_seed(self.folder, identifier)
-        except ValueError:
-            return True
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the folder, or refuse one that was made with other settings."""
-        network = find_network(pl_module, self.network)
-        names = list(trainer_context.class_names(trainer, pl_module))
+    def _settings(self, trainer: Trainer, network: nn.Module) -> dict[str, Any]:
         normalisation = trainer_context.normalisation(trainer)
         self._generator = self.generator if normalisation is None else self.generator.normalised_as(*normalisation)
-        settings = {
-            **self._generator.config(),
-            "classes": self.classes,
-            "class_names": names,
-            "precision": self.precision,
-            "scores": self.scores,
-            "data": data_settings(trainer),
-            "network": network_settings(network),
-        }
-        self._manifest = open_folder(self.folder, {**settings, "weights": weights_hash(network)})
-        left_out = getattr(getattr(trainer, "datamodule", None), "left_out", 0)
-        self.counts = {"written": 0, "skipped": left_out if trainer.is_global_zero else 0, "failed": 0}
-        self._loader_of, self._content = {}, Content()
+        kept = {"precision": self.precision, "scores": self.scores}
+        return {**self._generator.config(), "classes": self.classes, **kept}
 
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: Any,
-        batch_indices: Sequence[int] | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int,
-    ) -> None:
-        """Write the seeds of a batch."""
-        network = find_network(pl_module, self.network)
-        with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
-            for position, example in enumerate(read_batch(batch, str(batch_idx), self.batch_adapter)):
-                identifier = example.key
-                if not example.named:  # then its place in the data set names it
-                    place = f"{batch_indices[position]:06d}" if batch_indices else f"{batch_idx:06d}_{position}"
-                    identifier = f"{dataloader_idx}_{place}"
-                self._write(trainer, network, pl_module.device, example, identifier, dataloader_idx)
+    def _classes(self, example: Example) -> tuple[int, ...] | None:
+        if self.classes == "predicted":
+            return None
+        if example.labels is None:
+            raise ValueError("the batch has no labels; use classes='predicted' or give batch_adapter")
+        return example.labels
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what was done."""
-        assert self._manifest is not None
+    def _results(
+        self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
+    ) -> list[Seed]:
+        images = [self._content.of(network, one.example, module.device) for one in group]
+        classes: list[Sequence[int]] = [one.classes or () for one in group]
+        if self.classes == "predicted":
+            seen = (predicted_classes(network, i[None], [one.example]) for i, one in zip(images, group, strict=True))
+            classes = [found for (found,) in seen]
+        asks = self._generator.wants_picture
+        pictures = [photograph(trainer, one.loader, one.example) if asks else None for one in group]
+        sizes, names = [one.example.size for one in group], [one.identifier for one in group]
+        wanted = list(map(Wanted, images, classes, sizes, pictures, names))
+        return self._generator.several(network, wanted, self._at_a_time(module.device))
+
+    def _finish(self, trainer: Trainer) -> None:
         if isinstance(self._generator.background, Auto) and self.scores != "none":
             self._cut_at_levels_of_all(trainer, self._generator.background)
-        summary = ", ".join(f"{count} {what}" for what, count in self.counts.items())
-        rank_zero_info(f"SeedWriter: {summary}; the seeds are in {self.folder}")
-        failures = self._manifest.failures()
-        if failures:
-            named = "; ".join(f"{identifier}: {reason}" for identifier, reason in list(failures.items())[:5])
-            rank_zero_warn(f"SeedWriter: {len(failures)} images have no seed, a later run tries them again ({named})")
 
-    def _write(
-        self, trainer: Trainer, network: nn.Module, device: torch.device, example: Example, identifier: str, loader: int
-    ) -> None:
-        assert self._manifest is not None
-        try:
-            first = self._loader_of.setdefault(identifier, loader)
-            if first != loader:
-                raise ValueError(f"loader {first} has an image of this id, too: its seed would be overwritten")
-            if example.index is not None:
-                self._indices[identifier] = example.index
-            if self._manifest.is_done(identifier):
-                self.counts["skipped"] += 1
-                return
-            image = self._content.of(network, example, device)
-            classes = self._classes(network, image, example)
-            wanted = self._generator.wants_picture
-            picture = photograph(trainer, loader, example) if wanted else None
-            seed = self._generator(network, image, classes, size=example.size, picture=picture)
-            forget_levels(self.folder)
-            self._save(identifier, seed)
-            self._manifest.clear_failure(identifier)
-            self.counts["written"] += 1
-        except Exception as error:
-            if isinstance(error, NonFiniteError):
-                error = error.of(identifier)
-            if self.on_error == "raise":
-                raise error
-            self.counts["failed"] += 1
-            rank_zero_warn(f"SeedWriter: image {identifier!r} has no seed: {type(error).__name__}: {error}")
-            self._record_failure(identifier, error)
+    def _save(self, identifier: str, result: Seed) -> None:
+        forget_levels(self.folder)
+        self._keep(identifier, result)
 
-    def _save(self, identifier: str, seed: Seed) -> None:
+    def _keep(self, identifier: str, seed: Seed) -> None:
         write_seed(self.folder, identifier, seed, precision=self.precision, scores=self.scores)
 
     def _save_again(self, identifier: str, seed: Seed) -> None:
         if self.scores == "full":
-            self._save(identifier, seed)
+            self._keep(identifier, seed)
         else:  # scores that were made smaller once stay as they are
             write_mask(self.folder, identifier, seed.mask)
 
@@ -227,15 +159,3 @@ class SeedWriter(BasePredictionWriter):
             )
         elif trainer.is_global_zero:
             note_levels(self.folder, levels)
-
-    def _record_failure(self, identifier: str, error: Exception) -> None:
-        assert self._manifest is not None
-        with suppress(ValueError):  # an identifier that cannot name a file; the warning has said so
-            self._manifest.record_failure(identifier, error)
-
-    def _classes(self, network: nn.Module, image: torch.Tensor, example: Example) -> list[int]:
-        if self.classes == "predicted":
-            return predicted_classes(network, image[None], [example])[0]
-        if example.labels is None:
-            raise ValueError("the batch has no labels; use classes='predicted' or give batch_adapter")
-        return list(example.labels)

@@ -13,6 +13,7 @@ from typing import Any
 
 from hedgeseg import __version__
 from hedgeseg.commands import (
+    affinity,
     audit,
     convert,
     describe,
@@ -27,7 +28,9 @@ from hedgeseg.commands import (
 )
 from hedgeseg.commands.errors import UsageError
 
-_COMMANDS = (explain, methods, describe, pipeline, segment, audit, score, convert, refine, validate, report)
+_COMMANDS = (
+    explain, methods, describe, pipeline, segment, audit, score, convert, refine, affinity, validate, report,
+)  # fmt: skip
 # What the library raises with a message that says what to do; anything else is a bug and keeps its traceback.
 _EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 

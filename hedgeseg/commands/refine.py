@@ -53,10 +53,14 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--refine", nargs="+", default=[], choices=sorted(REFINERS), help="refiners, in their order")
     parser.add_argument(
+        "--regions", type=Path, help="folder of regions, such as SAM's, that the scores vote on, after the refiners"
+    )
+    parser.add_argument(
         "--refine-side", type=int, default=1024, help="longest side a refiner works at (default: %(default)s)"
     )
     parser.add_argument("--spread", metavar="ARCH", help="spread the scores over what this network sees alike")
     parser.add_argument("--refit", metavar="ARCH", help="judge the scores again by what those of all images share")
+    parser.add_argument("--affinity", type=Path, help="instead let scores walk as hedgeseg affinity learnt from seeds")
     parser.add_argument("--weights", default="DEFAULT", help="of that network: a file, or torchvision's name")
     parser.add_argument("--size", type=int, default=289, help="shorter side that it looks at (default: %(default)s)")
     parser.add_argument(
@@ -79,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         arguments.source_format,
         background=number_or_name(arguments.background),
-        refine=arguments.refine or None,
+        refine=[*arguments.refine, *([{"regions": str(arguments.regions)}] if arguments.regions else [])] or None,
         refine_side=arguments.refine_side,
         picture=None if folder is None else folder.photograph,
         alike=_alike(arguments, folder),
@@ -96,16 +100,23 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Which networks decide the masks."""
     asked = {"spread": arguments.spread, "refit": arguments.refit}
-    return {name: [arch, arguments.weights, arguments.size] for name, arch in asked.items() if arch}
+    found: dict[str, Any] = {n: [arch, arguments.weights, arguments.size] for n, arch in asked.items() if arch}
+    return found | ({} if arguments.affinity is None else {"affinity": str(arguments.affinity)})
 
 
 def _alike(arguments: argparse.Namespace, folder: Any) -> Alike | None:
     """What the network sees alike in a photograph."""
     if arguments.spread is None:
+        if arguments.affinity is not None:
+            raise ValueError("--affinity is of a network: name it with --spread")
         return None
-    from hedgeseg.seeds.spread import affinity
+    from hedgeseg.seeds.learned_affinity import read_affinity
+    from hedgeseg.seeds.spread import affinity, reduced, stride_maps
 
     network, image = _looks(arguments, folder, "spread")
+    if arguments.affinity is not None:
+        head = read_affinity(arguments.affinity)
+        return lambda name: head.walk(stride_maps(network, reduced(image(name))[None]))
     return lambda name: affinity(network, image(name))
 
 

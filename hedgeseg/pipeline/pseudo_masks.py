@@ -18,7 +18,7 @@ from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.formats import has_seed, read_seed
 from hedgeseg.seeds.formats.prediction import has_prediction, write_prediction
 from hedgeseg.seeds.multiscale import resize
-from hedgeseg.seeds.refine import as_refiner
+from hedgeseg.seeds.refine import as_refiner, refiner_of
 from hedgeseg.seeds.refit import learn_refit
 
 Places = list[tuple[int, str]]
@@ -74,7 +74,8 @@ def write_pseudo_masks(
         for index, name in tqdm(wanted, "pseudo_masks", unit="image", disable=not progress):
             found, classes = scores(index, name)
             rule = of_classes(classes.tolist())
-            cut = cut_seed(found, classes, rule, refiner, _picture(dataset, index), side)
+            own = refiner_of(refiner, name)
+            cut = cut_seed(found, classes, rule, own, _picture(dataset, index), side)
             write_prediction(folder, name, cut.mask, len(dataset.classes), cut.confidence)
 
 

@@ -1,5 +1,6 @@
 """Seeds: from attribution maps to scores per class, pseudo-masks and files to train on."""
 
+from hedgeseg.seeds.file_maps import FileMaps
 from hedgeseg.seeds.formats import read_seed, write_seed
 from hedgeseg.seeds.generate import SeedGenerator
 from hedgeseg.seeds.maps import MapSource
@@ -7,6 +8,7 @@ from hedgeseg.seeds.refine import dense_crf, guided_filter, pamr, random_walker,
 from hedgeseg.seeds.seed import Seed
 
 __all__ = [
+    "FileMaps",
     "MapSource",
     "Seed",
     "SeedGenerator",

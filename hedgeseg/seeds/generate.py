@@ -8,8 +8,11 @@ sees alike, background placed, optionally refined, argmax.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy
+from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,18 +23,24 @@ from hedgeseg.seeds.agreement import mask_agreement
 from hedgeseg.seeds.background import Background, as_background, calibrate, cut
 from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.describe import described
+from hedgeseg.seeds.file_maps import FileMaps
 from hedgeseg.seeds.fusion import FUSIONS, Fusion, fuse, normalise
+from hedgeseg.seeds.learned_affinity import AffinityHead, read_affinity
 from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
 from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
+from hedgeseg.seeds.overheard import overheard
 from hedgeseg.seeds.picture import detail_of, picture_for
-from hedgeseg.seeds.refine import Refine, as_refiner
+from hedgeseg.seeds.refine import Refine, as_refiner, refiner_of
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.smoothing import smooth
-from hedgeseg.seeds.spread import Affinity, affinity
+from hedgeseg.seeds.spread import LARGEST, Affinity, likeness, reduced, stride_maps
 from hedgeseg.seeds.tiles import tiled
+from hedgeseg.seeds.walk import Walk
+from hedgeseg.seeds.wanted import Wanted, alike_in_shape
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
 
 Looks = list[list[Tensor]]
+Alike = Affinity | Walk
 
 ESTIMATE_SIDE = 192
 """Longest side in pixels of the masks that are compared to estimate a seed's quality."""
@@ -67,19 +76,21 @@ class SeedGenerator:
     `hedgeseg refine` take all images of the class, which is better.
 
     Args:
-        method: attribution method, a function `(model, images, targets) -> maps (N, T, h, w)`, or several to fuse.
+        method: attribution method, a function `(model, images, targets) -> maps (N, T, h, w)`, `"files:DIR"` for maps
+            that another tool made (`hedgeseg.seeds.file_maps`), or several of these to fuse.
         scales: factors of the image side to look at; their maps are merged.
         flip: also look at the mirrored image.
         background: `"auto"`, a number in [0, 1], or `"power"`, `"band"`, `"otsu"`, `"percentile"`, such a name with its
             settings (`{"band": {"low": 0.3, "high": 0.5}}`), or a rule of `hedgeseg.seeds.background`.
         refine: None, a refiner's name (`"crf"`, `"pamr"`, `"guided"`, `"random_walker"`, `"superpixels"`), a mapping
-            from names to options, a function `(image uint8 HWC, probabilities) -> probabilities`, or a sequence of
-            these, applied in order.
+            from names to options, `{"regions": DIR}` for regions of files (`hedgeseg.seeds.refine.regions`), a function
+            `(image uint8 HWC, probabilities) -> probabilities`, or a sequence of these, applied in order.
         merge: how views are merged: `"sum"`, `"max"` or `"mean"`.
         fuse: how several methods are fused: `"product"`, `"max"`, `"mean"`, or `"extent"`: of two methods the first
             says whose an object is and the second how far it goes, each spread on its own if at all.
         smoothing: sigma of the Gaussian as a fraction of the long side of the image; 0 turns it off.
-        spread: give every place the mean score of the places whose features the network sees alike.
+        spread: give every place the mean score of the places whose features the network sees alike; or let scores walk
+            between neighbours that belong together, as `hedgeseg affinity` learnt: `{"affinity": FILE}`.
         refine_side: longest side in pixels at which a refiner works; of larger seeds it sees a smaller copy.
         mean: per channel, what the image was normalised with, ImageNet's without it; used to show the refiner a
             picture, and to take other scales from one. (`SeedWriter` asks the data module.)
@@ -111,7 +122,7 @@ class SeedGenerator:
         merge: Merge = "sum",
         fuse: Fusion = "product",
         smoothing: float = 0.02,
-        spread: bool = False,
+        spread: bool | Mapping[str, str] = False,
         refine_side: int = 1024,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -143,7 +154,8 @@ class SeedGenerator:
         self.merge = merge
         self.fuse = fuse
         self.smoothing = smoothing
-        self.spread = spread
+        self.spread = spread if isinstance(spread, bool) else dict(spread)
+        self._likeness = likeness if isinstance(spread, bool) else _learnt(spread).walk
         self.refine_side = refine_side
         self._told = mean is not None or std is not None
         self.mean = tuple(IMAGENET_MEAN if mean is None else mean)
@@ -158,6 +170,7 @@ class SeedGenerator:
         *,
         size: tuple[int, int] | None = None,
         picture: np.ndarray | Tensor | None = None,
+        name: str | None = None,
     ) -> Seed:
         """Seed of one image.
 
@@ -168,25 +181,54 @@ class SeedGenerator:
             size: (height, width) of the seed; the image's own without it.
             picture: uint8 (H, W, 3), the photograph that `image` was made of, whole. Scales other than 1 are taken
                 from it, in its own detail; a refiner looks at it, and wants it of the seed's size.
+            name: id of the image, by which its files are found: maps (`method="files:DIR"`) and regions.
 
         Raises:
             ValueError: an image that is not one image, NaN in it, classes that are repeated or out of range.
         """
-        image = one_image(image)
-        size = size or (int(image.shape[-2]), int(image.shape[-1]))
-        indices = check_classes(classes)
-        if len(indices) == 0:
-            return cut_seed(torch.zeros(0, *size), indices, self.background)
-        detail = self._detail(picture, image)
-        looks = self._looks(model, image, indices.tolist(), detail)
-        alike = self._alike(model, image, detail)
-        scores = self._scores(looks, size, alike)
-        estimates = self._estimates(looks, size, alike)
+        return self._seeds(model, [Wanted(image, classes, size, picture, name)], 1)[0]
+
+    @torch.no_grad()
+    def several(self, model: nn.Module, wanted: Sequence[Wanted], together: int = 8) -> list[Seed]:
+        """Seeds of several images: the maps of images of one shape with equally many classes are made in one call.
+
+        Args:
+            model: classifier with logits (N, classes).
+            wanted: the images; their order is that of the seeds.
+            together: so many images at most are explained in one call, with `flip` twice as many rows.
+
+        Raises:
+            ValueError: as for one image.
+        """
+        if type(self).__call__ is not SeedGenerator.__call__:  # a subclass that makes one its own way makes all so
+            return [self(model, w.image, w.classes, size=w.size, picture=w.picture, name=w.name) for w in wanted]
+        return self._seeds(model, wanted, together)
+
+    def _seeds(self, model: nn.Module, wanted: Sequence[Wanted], together: int) -> list[Seed]:
+        images = [one_image(one.image) for one in wanted]
+        indices = [check_classes(one.classes) for one in wanted]
+        details = [self._detail(one.picture, image) for one, image in zip(wanted, images, strict=True)]
+        made: dict[int, tuple[Looks, Alike | None]] = {}
+        for group in alike_in_shape(images, indices, together):
+            chosen = ([column[i] for i in group] for column in (images, indices, details, wanted))
+            made.update(zip(group, self._looks(model, *chosen), strict=True))
+        return [
+            self._finished(one, image, found, *made[i])
+            if len(found)
+            else cut_seed(torch.zeros(0, *one.grid), found, self.background)
+            for i, (one, image, found) in enumerate(zip(wanted, images, indices, strict=True))
+        ]
+
+    def _finished(self, wanted: Wanted, image: Tensor, indices: Tensor, looks: Looks, alike: Alike | None) -> Seed:
+        """The seed of one image whose maps are made."""
+        scores = self._scores(looks, wanted.grid, alike)
+        estimates = self._estimates(looks, wanted.grid, alike)
 
         def shown() -> Tensor:
-            return picture_for(picture, image, size, self.mean, self.std)
+            return picture_for(wanted.picture, image, wanted.grid, self.mean, self.std)
 
-        return cut_seed(scores, indices, self.background, self.refiner, shown, self.refine_side, estimates)
+        refiner = refiner_of(self.refiner, wanted.name)
+        return cut_seed(scores, indices, self.background, refiner, shown, self.refine_side, estimates)
 
     def config(self) -> dict[str, Any]:
         """Everything that decides the seed beside the model and the image, as JSON holds it."""
@@ -199,7 +241,7 @@ class SeedGenerator:
             "merge": self.merge,
             "fuse": self.fuse,
             "smoothing": self.smoothing,
-            "spread": self.spread,
+            "spread": self.spread if isinstance(self.spread, bool) else _fingerprint(self.spread),
             "refine_side": self.refine_side,
             "mean": list(self.mean),
             "std": list(self.std),
@@ -214,6 +256,7 @@ class SeedGenerator:
         *,
         size: tuple[int, int] | None = None,
         picture: np.ndarray | Tensor | None = None,
+        name: str | None = None,
     ) -> Tensor:
         """Scores (K, H, W) in [0, 1] of the given classes, before background and refinement, on the model's device.
 
@@ -221,9 +264,9 @@ class SeedGenerator:
         """
         image = one_image(image)
         size = size or (int(image.shape[-2]), int(image.shape[-1]))
-        detail = self._detail(picture, image)
-        looks = self._looks(model, image, list(classes), detail)
-        return self._scores(looks, size, self._alike(model, image, detail))
+        one, wanted = [torch.tensor(list(classes))], [Wanted(image, classes, size, picture, name)]
+        ((looks, alike),) = self._looks(model, [image], one, [self._detail(picture, image)], wanted)
+        return self._scores(looks, size, alike)
 
     @property
     def wants_picture(self) -> bool:
@@ -243,23 +286,45 @@ class SeedGenerator:
             return None
         return detail_of(picture, image, self.mean, self.std)
 
-    def _looks(self, model: nn.Module, image: Tensor, classes: list[int], detail: Tensor | None) -> Looks:
-        """Smoothed positive maps (N, K, h, w) of every scale, by source; the mirrored image second, turned back."""
-        looks: Looks = [[] for _ in self.sources]
-        for batch in views(image, self.scales, self.flip, detail):
-            for source, found in zip(self.sources, looks, strict=True):
-                positive = checked_maps(source, model, batch, classes).clamp(min=0)
-                found.append(unflip(smooth(positive, self.smoothing)))
-        return looks
+    def _looks(
+        self,
+        model: nn.Module,
+        images: list[Tensor],
+        indices: list[Tensor],
+        details: list[Tensor | None],
+        wanted: list[Wanted],
+    ) -> list[tuple[Looks, Alike | None]]:
+        """For every image, its maps and what the network sees alike in it, both of one pass through the network.
 
-    def _alike(self, model: nn.Module, image: Tensor, detail: Tensor | None) -> Affinity | None:
-        """What the network sees alike at the largest scale."""
+        The maps are smoothed and positive, (v, K, h, w) of every scale, by source; the mirrored image is second, turned
+        back. Likeness is that of the largest scale. Maps from files are taken once, as they are.
+        """
+        classes = [[int(c) for c in found] for found in indices]
+        looks: list[Looks] = [[[] for _ in self.sources] for _ in images]
+        stages: list[Tensor] = []
+        each = [views(i, self.scales, self.flip, d) for i, d in zip(images, details, strict=True)]
+        for scale, parts in zip(self.scales, zip(*each, strict=True), strict=True):
+            batch, seen = torch.cat(parts), len(parts[0])
+            targets = [list(row) for row in classes for _ in range(seen)]
+            listening = bool(self.spread) and scale == max(self.scales) and max(batch.shape[-2:]) <= LARGEST
+            for number, source in enumerate(self.sources):
+                if isinstance(source, FileMaps):
+                    for look, one, row, image in zip(looks, wanted, classes, images, strict=True):
+                        maps = source.read(one.name, row).to(image.device).clamp(min=0)
+                        look[number].append(maps.expand(seen, -1, -1, -1))
+                    continue
+                with overheard(model, batch) if listening and not stages else nullcontext([]) as found:
+                    positive = checked_maps(source, model, batch, targets).clamp(min=0)
+                stages = stages or [stage[::seen] for stage in found]
+                for look, maps in zip(looks, smooth(positive, self.smoothing).split(seen), strict=True):
+                    look[number].append(unflip(maps))
+            if self.spread and scale == max(self.scales) and not stages:
+                stages = stride_maps(model, torch.stack([reduced(part[0]) for part in parts]))
         if not self.spread:
-            return None
-        *_, largest = views(image, (max(self.scales),), flip=False, detail=detail)
-        return affinity(model, largest[0])
+            return [(look, None) for look in looks]
+        return [(look, self._likeness([stage[i : i + 1] for stage in stages])) for i, look in enumerate(looks)]
 
-    def _scores(self, looks: Looks, size: tuple[int, int], alike: Affinity | None) -> Tensor:
+    def _scores(self, looks: Looks, size: tuple[int, int], alike: Alike | None) -> Tensor:
         grid = size if alike is None else alike.size
         maps = [normalise(merge([resize(look, grid) for look in found], self.merge)) for found in looks]
         if alike is None:
@@ -268,7 +333,7 @@ class SeedGenerator:
             return normalise(resize(fuse([alike.spread(one) for one in maps], self.fuse), size))
         return normalise(resize(alike.spread(fuse(maps, self.fuse)), size))
 
-    def _estimates(self, looks: Looks, size: tuple[int, int], alike: Affinity | None) -> dict[str, float]:
+    def _estimates(self, looks: Looks, size: tuple[int, int], alike: Alike | None) -> dict[str, float]:
         """Do mirrored copies and scales, each on its own, lead to the same mask? On a small copy: it is an estimate."""
         small = min(1.0, ESTIMATE_SIDE / max(size))
         size = (max(1, round(size[0] * small)), max(1, round(size[1] * small)))
@@ -285,6 +350,17 @@ class SeedGenerator:
             alone = [mask([maps[i : i + 1] for maps in looks]) for i in range(len(self.scales))]
             found["scale"] = sum(mask_agreement(a, b) for a, b in pairwise(alone)) / (len(alone) - 1)
         return found
+
+
+def _learnt(spread: Mapping[str, str]) -> AffinityHead:
+    if set(spread) != {"affinity"}:
+        raise ValueError(f"spread is true, false or {{'affinity': FILE}}, got {dict(spread)}")
+    return read_affinity(spread["affinity"])
+
+
+def _fingerprint(spread: Mapping[str, str]) -> dict[str, str]:
+    """The file by what is in it: another head makes other seeds."""
+    return {"affinity": sha256(Path(spread["affinity"]).read_bytes()).hexdigest()}
 
 
 def one_image(image: Tensor) -> Tensor:

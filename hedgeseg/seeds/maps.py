@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution import attribute
+from hedgeseg.seeds.file_maps import PREFIX, FileMaps
 
 MapFunction = Callable[[nn.Module, Tensor, list[list[int]]], Tensor]
 """(model, images (N, C, H, W), N lists of T classes) -> maps (N, T, h, w), signed or not."""
@@ -51,7 +52,7 @@ def as_sources(
     """Map functions from what a user names.
 
     Args:
-        method: a method's name, a function that makes maps, or several of these to be fused.
+        method: a method's name, `files:DIR`, a function that makes maps, or several of these to be fused.
         options: for one method, its options; for several, `{method name: its options}`.
 
     Raises:
@@ -67,8 +68,14 @@ def as_sources(
     return tuple(_source(one, options.get(one, {}) if isinstance(one, str) else {}) for one in method)
 
 
-def checked_maps(source: MapFunction, model: nn.Module, images: Tensor, classes: list[int]) -> Tensor:
-    """Maps of the same classes for each image of a batch, checked.
+def checked_maps(source: MapFunction, model: nn.Module, images: Tensor, classes: list[list[int]]) -> Tensor:
+    """Maps of equally many classes for each image of a batch, checked.
+
+    Args:
+        source: makes the maps.
+        model: is explained.
+        images: float (N, C, H, W).
+        classes: N lists of K classes.
 
     Returns:
         float (N, K, h, w).
@@ -76,13 +83,20 @@ def checked_maps(source: MapFunction, model: nn.Module, images: Tensor, classes:
     Raises:
         ValueError: maps of an unexpected shape, or with values that are not finite.
     """
-    maps = source(model, images, [classes] * len(images)).detach()
-    expected = (len(images), len(classes))
+    maps = source(model, images, classes).detach()
+    expected = (len(images), len(classes[0]))
     if maps.ndim != 4 or tuple(maps.shape[:2]) != expected:
         raise ValueError(f"{source!r} must return maps (N, T, H, W) with N, T = {expected}, got {tuple(maps.shape)}")
-    finite = torch.isfinite(maps).flatten(2).all(2).all(0)
-    if not bool(finite.all()):
-        broken = [c for c, fine in zip(classes, finite.tolist(), strict=True) if not fine]
+    finite = torch.isfinite(maps).flatten(2).all(2).tolist()
+    broken = sorted(
+        {
+            c
+            for row, fine in zip(classes, finite, strict=True)
+            for c, is_fine in zip(row, fine, strict=True)
+            if not is_fine
+        }
+    )
+    if broken:
         raise ValueError(
             f"{source!r} returned NaN or infinite values for classes {broken}; check the image and weights"
         )
@@ -90,6 +104,8 @@ def checked_maps(source: MapFunction, model: nn.Module, images: Tensor, classes:
 
 
 def _source(method: str | MapFunction, options: Mapping[str, Any]) -> MapFunction:
+    if isinstance(method, str) and method.startswith(PREFIX):
+        return FileMaps(method.removeprefix(PREFIX), **options)
     if isinstance(method, str):
         return MapSource(method, **options)
     if not callable(method):

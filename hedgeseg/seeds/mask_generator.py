@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hedgeseg.seeds.describe import described
 from hedgeseg.seeds.multiscale import resize, unflip, views
 from hedgeseg.seeds.picture import picture_for
-from hedgeseg.seeds.refine import Refine, as_refiner, refined
+from hedgeseg.seeds.refine import Refine, as_refiner, refined, refiner_of
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -100,6 +100,7 @@ class MaskGenerator:
         picture: np.ndarray | Tensor | None = None,
         classes: Sequence[int] | None = None,
         void: int = 255,
+        name: str | None = None,
     ) -> Segmentation:
         """Mask of one image.
 
@@ -110,6 +111,7 @@ class MaskGenerator:
             picture: uint8 (H, W, 3) of that size for the refiner.
             classes: indices of the classes that the image may show; all of them if None.
             void: what pixels that are not sure are written as.
+            name: id of the image, by which a refiner finds its regions.
 
         Raises:
             ValueError: not one image, logits of another shape, or a class that the network does not know.
@@ -129,9 +131,10 @@ class MaskGenerator:
         foreground = 1 - coarse[:1]
         kept, coarse = kept[able], coarse[able]
         fine = resize(coarse, size)
-        if self.refiner is not None:
+        refiner = refiner_of(self.refiner, name)
+        if refiner is not None:
             shown = picture_for(picture, image, size, self.mean, self.std)
-            fine = refined(self.refiner, shown, fine / fine.sum(0, keepdim=True), self.refine_side)
+            fine = refined(refiner, shown, fine / fine.sum(0, keepdim=True), self.refine_side)
             share = 1 - fine[0]
         else:
             share = resize(foreground, size)[0]

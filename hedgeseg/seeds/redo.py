@@ -20,14 +20,15 @@ from hedgeseg.seeds.formats import ClassScores, identifiers, write_seed
 from hedgeseg.seeds.fusion import normalise
 from hedgeseg.seeds.manifest import open_folder
 from hedgeseg.seeds.multiscale import resize
-from hedgeseg.seeds.refine import Refine, as_refiner
+from hedgeseg.seeds.refine import Refine, as_refiner, refiner_of
 from hedgeseg.seeds.refit import learn_refit
 from hedgeseg.seeds.seed import Seed, check_classes
 from hedgeseg.seeds.spread import Affinity
+from hedgeseg.seeds.walk import Walk
 
 Folder = str | os.PathLike[str]
 Picture = Callable[[str], np.ndarray]
-Alike = Callable[[str], Affinity]
+Alike = Callable[[str], Affinity | Walk]
 Looking = tuple[nn.Module, Callable[[str], Tensor]]
 """A network, and the image (C, H, W) of an id as it takes it."""
 
@@ -96,7 +97,8 @@ def redo(
             scores, classes, estimates = reading(identifier)
             shown = None if picture is None else _shown(picture, identifier)
             background_ = of_classes(classes.tolist())
-            seed = cut_seed(scores, classes, background_, refiner, shown, refine_side, estimates)
+            own = refiner_of(refiner, identifier)
+            seed = cut_seed(scores, classes, background_, own, shown, refine_side, estimates)
             write_seed(target, identifier, seed)
             report.done += 1
         except (ValueError, OSError) as error:

@@ -20,7 +20,7 @@ from hedgeseg.seeds.auto_level import Auto, PerClass, PooledMoments
 from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.formats import identifiers, read_seed
 from hedgeseg.seeds.formats.files import replacing
-from hedgeseg.seeds.refine import Refiner
+from hedgeseg.seeds.refine import Refiner, refiner_of
 from hedgeseg.seeds.seed import Seed
 
 LEVELS = "levels.json"
@@ -87,7 +87,8 @@ def cut_again(
                 continue
             shown = _given(found)
         rule = PerClass(tuple(levels[c] for c in classes))
-        new = cut_seed(seed.scores, seed.classes, rule, refiner, shown, refine_side, seed.estimates)
+        own = refiner_of(refiner, identifier)
+        new = cut_seed(seed.scores, seed.classes, rule, own, shown, refine_side, seed.estimates)
         if not _same(seed, new):
             write(identifier, new)
     return left

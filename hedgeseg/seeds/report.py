@@ -28,6 +28,7 @@ from hedgeseg.seeds.manifest import failures_in
 from hedgeseg.seeds.score import MaskedImages, SeedScore, warn_of_damage
 from hedgeseg.seeds.seed import Seed
 from hedgeseg.seeds.table import COLUMNS
+from hedgeseg.seeds.tracked import tracked
 from hedgeseg.visual import Picture, colour_mask, contact_sheet
 
 STYLE = (
@@ -94,7 +95,7 @@ def write_report(
     if not suspects:
         warn_of_damage(folder, broken)
         raise ValueError(f"{os.fspath(folder)} holds no seed of the {len(dataset.ids)} images of this data set")
-    parts = [f"<p>{len(suspects)} seeds; {missing} images of the data set have none.</p>"]
+    parts = [f"<p>{len(suspects)} seeds; {missing} images of the data set have none.</p>", _tracked(folder)]
     if score.counts:
         scores = score.compute()
         parts.append(_headline(scores))
@@ -167,6 +168,18 @@ def _row(folder: str | os.PathLike[str], dataset: PicturedImages, index: int, ju
 def _thumbnail(panel: Picture, height: int = 160) -> Picture:
     width = max(1, round(panel.shape[1] * height / panel.shape[0]))
     return np.asarray(Image.fromarray(panel).resize((width, height)))
+
+
+def _tracked(folder: str | os.PathLike[str]) -> str:
+    """Where the folder was shown in Weights & Biases, if it was."""
+    found = {key: html.escape(value) for key, value in tracked(folder).items()}
+    if not found:
+        return ""
+    place = f"run <code>{found.get('run', '')}</code>, offline in <code>{found.get('dir', '')}</code>"
+    if found.get("url", "").startswith("https://"):
+        place = f'run <a href="{found["url"]}">{found.get("run", "")}</a>'
+    kept = [f"{what} <code>{found[what]}</code>" for what in ("table", "artifact") if what in found]
+    return f"<p>Weights &amp; Biases: {', '.join([place, *kept])}</p>"
 
 
 def _headline(scores: Mapping[str, Any]) -> str:

@@ -86,18 +86,18 @@ def stride_maps(model: nn.Module, images: Tensor, strides: Sequence[int] = STRID
         ValueError: the network has none of them.
     """
     found: dict[int, tuple[int, Tensor]] = {}
-    with _watched(model, images, strides, found):
+    with watched(model, images, strides, found):
         model(images)
     if not found:
         raise ValueError(
             f"{type(model).__name__} has no map at a stride of {' or '.join(map(str, strides))} to compare places by; "
             "give spread=False"
         )
-    return [found[stride][1] for stride in sorted(found)]
+    return [found[stride][1].detach() for stride in sorted(found)]
 
 
 @contextmanager
-def _watched(
+def watched(
     model: nn.Module, images: Tensor, strides: Sequence[int], found: dict[int, tuple[int, Tensor]]
 ) -> Iterator[None]:
     """Evaluation mode and hooks, undone at the end: every module that gives a map of a wanted stride reports it."""
@@ -115,7 +115,7 @@ def _watched(
                     for side, small in zip(images.shape[-2:], output.shape[-2:], strict=True)
                 )
                 if fits and (stride not in found or depth <= found[stride][0]):
-                    found[stride] = (depth, output.detach())
+                    found[stride] = (depth, output)
 
         hooks.append(module.register_forward_hook(report))
     try:

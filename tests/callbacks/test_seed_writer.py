@@ -5,14 +5,20 @@ import pytest
 import torch
 from callback_scenes import Classifier, Scenes, loader
 from PIL import Image
+from torch import nn
 from torch.utils.data import DataLoader
 
 from hedgeseg.attribution.errors import NonFiniteError
 from hedgeseg.callbacks import SeedWriter
-from hedgeseg.seeds import SeedGenerator, read_seed
+from hedgeseg.seeds import MapSource, SeedGenerator, read_seed
 from hedgeseg.seeds.auto_level import Auto, PooledMoments
 from hedgeseg.seeds.cutting import cut_seed
+from hedgeseg.seeds.fusion import normalise
 from hedgeseg.seeds.manifest import FolderMismatchError
+from hedgeseg.seeds.maps import checked_maps
+from hedgeseg.seeds.multiscale import resize, unflip
+from hedgeseg.seeds.smoothing import smooth
+from hedgeseg.seeds.spread import affinity
 from hedgeseg.visual import voc_palette
 
 
@@ -252,3 +258,71 @@ def test_auto_without_scores_stays_at_the_levels_of_the_images(make_trainer, tmp
     labels = sample["label"].nonzero().flatten()
     alone = generator(module.eval(), sample["image"], labels, size=(40, 60))
     assert np.array_equal(np.array(Image.open(tmp_path / "seeds" / "scene_0.png")), alone.mask.numpy())
+
+
+class Recorded:
+    """A function that makes maps, and notes how many images it was asked for at a time."""
+
+    def __init__(self, source):
+        self.source, self.asked = source, []
+
+    def __call__(self, model, images, targets):
+        self.asked.append(len(images))
+        return self.source(model, images, targets)
+
+
+def test_images_of_one_shape_and_number_of_classes_are_explained_in_one_call(make_trainer, tmp_path, module):
+    class One(Sized):
+        def __getitem__(self, index):
+            return {**super().__getitem__(index), "label": torch.eye(3)[index % 3]}
+
+    source = Recorded(MapSource("hedge"))
+    generator = SeedGenerator(method=source, flip=True, spread=False)
+    for folder, together in (("several", 3), ("alone", None)):
+        writer = SeedWriter(str(tmp_path / folder), generator, together=together, on_error="raise")
+        predict(make_trainer, writer, DataLoader(One(4), batch_size=2), module)
+    assert source.asked == [6, 2, 2, 2, 2, 2]  # an image and its mirror image; three wait for each other across batches
+    for index in range(4):
+        several, alone = (read_seed(tmp_path / folder, f"scene_{index}") for folder in ("several", "alone"))
+        torch.testing.assert_close(several.scores, alone.scores, rtol=1e-4, atol=1e-5)
+        assert (several.mask != alone.mask).float().mean() < 0.002
+
+
+def test_of_several_images_one_that_fails_costs_only_itself(make_trainer, tmp_path, module):
+    def fails_on_dark_images(model, images, targets):
+        if len(images) > 1 or images.sum() == 0:
+            raise RuntimeError("out of memory, say")
+        return images[:, :1].abs().expand(-1, len(targets[0]), -1, -1)
+
+    class Dark(Sized):
+        def __getitem__(self, index):
+            sample = {**super().__getitem__(index), "label": torch.eye(3)[0]}
+            return {**sample, "image": sample["image"] * 0} if index == 1 else sample
+
+    writer = SeedWriter(str(tmp_path / "s"), SeedGenerator(method=fails_on_dark_images))
+    with pytest.warns(UserWarning, match="'scene_1' has no seed: RuntimeError: out of memory, say"):
+        predict(make_trainer, writer, DataLoader(Dark(4), batch_size=4), module)
+    assert writer.counts == {"written": 3, "skipped": 0, "failed": 1}
+
+
+def test_likeness_is_overheard_in_the_pass_that_makes_the_maps(make_trainer, tmp_path, module):
+    """The network is run by Lightning, and once by attribution; `spread` runs it no third time."""
+    torch.manual_seed(0)
+    module.network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3),
+    )  # fmt: skip
+    passes = []
+    module.network.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+    writer = SeedWriter(str(tmp_path / "s"), {"method": "hedge", "spread": True, "flip": True}, on_error="raise")
+    predict(make_trainer, writer, DataLoader(Sized(1), batch_size=1), module)
+    assert passes == [1, 2]
+    sample = Sized()[0]
+    labels = sample["label"].nonzero().flatten().tolist()
+    maps = checked_maps(
+        MapSource("hedge"), module, torch.stack([sample["image"], sample["image"].flip(-1)]), [labels] * 2
+    )
+    alike = affinity(module, sample["image"])
+    looks = unflip(smooth(maps.clamp(min=0), 0.02))
+    wanted = normalise(resize(alike.spread(normalise(resize(looks, alike.size).sum(0))), (40, 60)))
+    torch.testing.assert_close(read_seed(tmp_path / "s", "scene_0").scores, wanted, rtol=1e-4, atol=1e-5)

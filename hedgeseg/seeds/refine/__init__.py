@@ -3,7 +3,7 @@
 `REFINERS` maps names to functions; a new refiner is one file and one row.
 """
 
-from hedgeseg.seeds.refine.chain import REFINERS, Refine, Refiner, as_refiner, refined
+from hedgeseg.seeds.refine.chain import REFINERS, Refine, Refiner, as_refiner, refined, refiner_of
 from hedgeseg.seeds.refine.crf import dense_crf
 from hedgeseg.seeds.refine.guided import guided_filter
 from hedgeseg.seeds.refine.pamr import pamr
@@ -20,5 +20,6 @@ __all__ = [
     "pamr",
     "random_walker",
     "refined",
+    "refiner_of",
     "superpixel_vote",
 ]

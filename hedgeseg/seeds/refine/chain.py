@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,13 @@ from hedgeseg.seeds.refine.crf import dense_crf
 from hedgeseg.seeds.refine.guided import guided_filter
 from hedgeseg.seeds.refine.pamr import pamr
 from hedgeseg.seeds.refine.random_walker import random_walker
+from hedgeseg.seeds.refine.regions import Regions
 from hedgeseg.seeds.refine.superpixels import superpixel_vote
 
 Refiner = Callable[[Tensor, Tensor], Tensor]
 """(picture uint8 (H, W, 3), probabilities (L, H, W), background first) -> probabilities (L, H, W)."""
 
-Step = str | Mapping[str, Mapping[str, Any]] | Refiner
+Step = str | Mapping[str, Mapping[str, Any] | str] | Refiner
 Refine = Step | Sequence[Step] | None
 
 REFINERS: dict[str, Callable[..., Tensor]] = {
@@ -32,12 +34,38 @@ REFINERS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+REGIONS = "regions"
+"""Beside `REFINERS`: the regions of files, see `hedgeseg.seeds.refine.regions`."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Refiners that are applied in order."""
+
+    steps: tuple[Refiner, ...]
+
+    def __call__(self, picture: Tensor, probabilities: Tensor) -> Tensor:
+        """See `Refiner`."""
+        for step in self.steps:
+            probabilities = step(picture, probabilities)
+        return probabilities
+
+    def of(self, name: str | None) -> Chain:
+        """The chain of the image with this id: steps that read files of it are told."""
+        return Chain(tuple(step.of(name) if isinstance(step, Regions) else step for step in self.steps))
+
+
+def refiner_of(refiner: Refiner | None, name: str | None) -> Refiner | None:
+    """A refiner for the image with this id; the same one if it does not ask whose image it is."""
+    return refiner.of(name) if isinstance(refiner, Chain | Regions) else refiner
+
+
 def as_refiner(refine: Refine) -> Refiner | None:
     """One function that applies the named steps in order; None for no steps.
 
     Args:
-        refine: a name, a mapping of names to options such as `{"crf": {"preset": "psa"}}`, a function, or a sequence
-            of these.
+        refine: a name, a mapping of names to options such as `{"crf": {"preset": "psa"}}` or `{"regions": DIR}`, a
+            function, or a sequence of these.
 
     Raises:
         ValueError: unknown name.
@@ -46,16 +74,8 @@ def as_refiner(refine: Refine) -> Refiner | None:
     if refine is None:
         return None
     chain = refine if isinstance(refine, Sequence) and not isinstance(refine, str) else [refine]
-    steps = [function for step in chain for function in _functions(step)]
-    if not steps:
-        return None
-
-    def run(picture: Tensor, probabilities: Tensor) -> Tensor:
-        for step in steps:
-            probabilities = step(picture, probabilities)
-        return probabilities
-
-    return run
+    steps = tuple(function for step in chain for function in _functions(step))
+    return Chain(steps) if steps else None
 
 
 def refined(refiner: Refiner, picture: Tensor, probabilities: Tensor, longest: int) -> Tensor:
@@ -82,13 +102,25 @@ def _functions(step: Step) -> list[Refiner]:
     if isinstance(step, str):
         return [_named(step)]
     if isinstance(step, Mapping):
-        return [partial(_named(name), **(options or {})) for name, options in step.items()]
+        return [_with_options(name, options) for name, options in step.items()]
     if callable(step):
         return [step]
     raise TypeError(f"a refiner is a name, a mapping of names to options, or a function; got {step!r}")
 
 
+def _with_options(name: str, options: Mapping[str, Any] | str | None) -> Refiner:
+    if name == REGIONS:
+        if not isinstance(options, str):
+            raise TypeError(f"regions takes the folder they are in, as in {{'regions': 'DIR'}}, got {options!r}")
+        return Regions(options)
+    if isinstance(options, str):
+        raise TypeError(f"refiner {name!r} takes options by name, got {options!r}")
+    return partial(_named(name), **(options or {}))
+
+
 def _named(name: str) -> Refiner:
+    if name == REGIONS:
+        raise ValueError("regions come from files: give their folder, as in refine: {regions: DIR}")
     if name not in REFINERS:
-        raise ValueError(f"unknown refiner {name!r}; there are {', '.join(sorted(REFINERS))}")
+        raise ValueError(f"unknown refiner {name!r}; there are {', '.join(sorted([*REFINERS, REGIONS]))}")
     return REFINERS[name]

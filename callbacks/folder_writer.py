@@ -1,0 +1,267 @@
+"""What SeedWriter and MaskWriter share: a folder that `trainer.predict` fills, on any strategy, and goes on with.
+
+The folder has a manifest and refuses other settings; what is done is left out; images of one shape are taken together;
+an image that fails is named, and the others go on; at the end it is said what was done, in Weights & Biases if asked.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch import nn
+
+from hedgeseg.attribution.errors import NonFiniteError
+from hedgeseg.callbacks import trainer_context
+from hedgeseg.callbacks.batches import Batch, BatchAdapter, Example
+from hedgeseg.callbacks.content import Content
+from hedgeseg.callbacks.folder_tracking import Tracking
+from hedgeseg.callbacks.network import find_network
+from hedgeseg.callbacks.resuming import leave_out_done
+from hedgeseg.callbacks.seed_settings import data_settings, network_settings
+from hedgeseg.seeds.formats.files import file_in
+from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
+
+WAITING = 4
+"""How many times as many images as are taken together wait for others of their shape."""
+
+ON_A_GPU = 8
+"""How many images are taken together there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """An image whose turn comes.
+
+    Attributes:
+        example: the image.
+        identifier: what its files are called.
+        loader: which loader it comes from.
+        classes: labels it may show; None where nobody has said.
+    """
+
+    example: Example
+    identifier: str
+    loader: int
+    classes: tuple[int, ...] | None
+
+
+class FolderWriter(BasePredictionWriter):
+    """Fills a folder with one result per image; a subclass makes and saves them.
+
+    Args:
+        folder: made if it does not exist.
+        network: dotted path of the network in the LightningModule, if it cannot be found.
+        batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
+        on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
+        together: so many images of one shape are taken at a time; None as the device likes it.
+        log_samples: so many images, evenly over the folder, are shown in Weights & Biases: a table of the pictures with
+            their masks, and the true masks where there are any.
+        artifact: keep the folder in Weights & Biases as an Artifact, with its manifest as metadata.
+
+    Attributes:
+        counts: how many images of this process were `written`, `skipped` because they were done, and `failed`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    noun: ClassVar[str] = "result"
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        network: str | None,
+        batch_adapter: BatchAdapter | None,
+        on_error: Literal["warn", "raise"],
+        together: int | None = 1,
+        log_samples: int = 0,
+        artifact: bool = False,
+    ) -> None:
+        super().__init__(write_interval="batch")
+        if on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
+        if (together is not None and together < 1) or log_samples < 0:
+            raise ValueError(f"together is 1 or more and log_samples 0 or more, got {together} and {log_samples}")
+        self.folder = Path(folder)
+        self.network = network
+        self.batch_adapter = batch_adapter
+        self.on_error = on_error
+        self.together = together
+        self.tracking = Tracking(log_samples, artifact)
+        self.counts = {"written": 0, "skipped": 0, "failed": 0}
+        self._manifest: Manifest | None = None
+        self._names: list[str] = []
+        self._loader_of: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
+        self._content = Content()
+        self._waiting: list[Waiting] = []
+
+    @abstractmethod
+    def _settings(self, trainer: Trainer, network: nn.Module) -> dict[str, Any]:
+        """What decides the results beside the data, the class names and the network."""
+
+    @abstractmethod
+    def _results(
+        self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
+    ) -> Sequence[Any]:
+        """One result for each image of a group, in its order."""
+
+    @abstractmethod
+    def _save(self, identifier: str, result: Any) -> None:
+        """Write the files of an image, the mask last."""
+
+    def _classes(self, example: Example) -> tuple[int, ...] | None:
+        """The labels that the result of an image may show; None for what the network sees."""
+        return None
+
+    def _finish(self, trainer: Trainer) -> None:
+        """What is left to do when all images of this process are done."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse strategies under which no process holds the network; tell the data which images are done."""
+        super().setup(trainer, pl_module, stage)
+        trainer_context.refuse_sharded(trainer, type(self).__name__)
+        if stage == "predict":
+            leave_out_done(trainer)
+
+    def is_pending(self, identifier: str) -> bool:
+        """Whether an image is not done yet; one whose id cannot name a file is met, and named, in its turn."""
+        try:
+            return not self._is_done(identifier)
+        except ValueError:
+            return True
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the folder, or refuse one that was made with other settings."""
+        network = find_network(pl_module, self.network)
+        self._names = list(trainer_context.class_names(trainer, pl_module))
+        settings = {
+            **self._settings(trainer, network),
+            "class_names": self._names,
+            "data": data_settings(trainer),
+            "network": network_settings(network),
+        }
+        self._manifest = open_folder(self.folder, {**settings, "weights": weights_hash(network)})
+        left_out = getattr(getattr(trainer, "datamodule", None), "left_out", 0)
+        self.counts = {"written": 0, "skipped": left_out if trainer.is_global_zero else 0, "failed": 0}
+        self._loader_of, self._indices, self._content, self._waiting = {}, {}, Content(), []
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Take the images of a batch, and make the results of those that are enough of a kind."""
+        opened = Batch(batch, str(batch_idx), self.batch_adapter)
+        for position in range(len(opened)):
+            example = opened.example(position, masked=False, device=pl_module.device)
+            identifier = example.key
+            if not example.named:  # then its place in the data set names it
+                place = f"{batch_indices[position]:06d}" if batch_indices else f"{batch_idx:06d}_{position}"
+                identifier = f"{dataloader_idx}_{place}"
+            self._receive(example, identifier, dataloader_idx)
+        self._work(trainer, pl_module, at_end=False)
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the results of the images that still wait for others of their kind."""
+        self._work(trainer, pl_module, at_end=True)
+        super().on_predict_epoch_end(trainer, pl_module)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what was done."""
+        assert self._manifest is not None
+        self._finish(trainer)
+        summary = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        rank_zero_info(f"{type(self).__name__}: {summary}; the {self.noun}s are in {self.folder}")
+        failures = self._manifest.failures()
+        if failures:
+            named = "; ".join(f"{identifier}: {reason}" for identifier, reason in list(failures.items())[:5])
+            rank_zero_warn(
+                f"{type(self).__name__}: {len(failures)} images have no {self.noun}, a later run tries them again "
+                f"({named})"
+            )
+        if self.tracking:
+            trainer.strategy.barrier(f"{self.noun}s are written")
+            if trainer.is_global_zero:
+                self.tracking(trainer, self.folder, self.noun, self._names, self._indices)
+
+    def _is_done(self, identifier: str) -> bool:
+        return file_in(self.folder, identifier, ".png").is_file()
+
+    def _receive(self, example: Example, identifier: str, loader: int) -> None:
+        try:
+            first = self._loader_of.setdefault(identifier, loader)
+            if first != loader:
+                raise ValueError(f"loader {first} has an image of this id, too: its {self.noun} would be overwritten")
+            if example.index is not None:
+                self._indices[identifier] = example.index
+            if self._is_done(identifier) or any(one.identifier == identifier for one in self._waiting):
+                self.counts["skipped"] += 1
+                return
+            self._waiting.append(Waiting(example, identifier, loader, self._classes(example)))
+        except Exception as error:
+            self._failed(identifier, error)
+
+    def _work(self, trainer: Trainer, module: LightningModule, at_end: bool) -> None:
+        """Make the results of those that wait, in their order, if they are many or the last."""
+        together = self._at_a_time(module.device)
+        network = find_network(module, self.network)
+        window = together if together == 1 else WAITING * together
+        while self._waiting and (at_end or len(self._waiting) >= window):
+            group, self._waiting = self._waiting[:window], self._waiting[window:]
+            with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
+                self._write(trainer, module, network, group)
+
+    def _at_a_time(self, device: torch.device) -> int:
+        """How many images are taken together: where nobody says, as the device likes it."""
+        if self.together is not None:
+            return self.together
+        return 1 if device.type == "cpu" else ON_A_GPU
+
+    def _write(self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]) -> None:
+        assert self._manifest is not None
+        try:
+            results = self._results(trainer, module, network, group)
+            for one, result in zip(group, results, strict=True):
+                self._save(one.identifier, result)
+        except Exception as error:
+            if len(group) == 1:
+                self._failed(group[0].identifier, error)
+                return
+        else:
+            for one in group:
+                self._manifest.clear_failure(one.identifier)
+            self.counts["written"] += len(group)
+            return
+        if torch.cuda.is_available():  # memory may be what ran out
+            torch.cuda.empty_cache()
+        for one in group:  # each alone, so that one costs its own result only
+            self._write(trainer, module, network, [one])
+
+    def _failed(self, identifier: str, error: Exception) -> None:
+        assert self._manifest is not None
+        if isinstance(error, NonFiniteError):
+            error = error.of(identifier)
+        if self.on_error == "raise":
+            raise error
+        self.counts["failed"] += 1
+        rank_zero_warn(
+            f"{type(self).__name__}: image {identifier!r} has no {self.noun}: {type(error).__name__}: {error}"
+        )
+        with suppress(ValueError):  # an identifier that cannot name a file; the warning has said so
+            self._manifest.record_failure(identifier, error)
