@@ -50,8 +50,8 @@ class SeedWriter(FolderWriter):
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
         together: so many images of one shape, with equally many classes, are explained in one call; with `flip` that
-            is twice as many rows. Without it one on a processor, where that is as fast and a resumed run gives the same
-            bytes (with several, rounding depends on the company), and eight on a GPU.
+            is twice as many rows. Without it eight on a GPU, and one on a processor, where several gain a fifth at most
+            and a resumed run is to give the same bytes (with several, rounding depends on the company).
         log_samples: show so many images with their masks, and the true ones, in a table of Weights & Biases.
         artifact: keep the folder there as an Artifact, with its manifest as metadata.
 

@@ -1,7 +1,8 @@
 """A finer last feature map from trained weights: strides taken out of the last stages, their kernels dilated instead.
 
 Every place of the old map is a place of the new one, with the same features: a stride of 2 that becomes 1 computes the
-places between as well, and kernels behind it, dilated by 2, still read the places that they read before. (Chen et al.
+places between as well, and kernels behind it, dilated by 2, still read the places that they read before. (Poolings that
+round up, SqueezeNet's, look beyond the picture at some sizes: there the last places differ.) (Chen et al.
 2015, "DeepLab", call it the hole algorithm; IRN explains a ResNet-50 at a stride of 16.)
 """
 
