@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ def with_output_stride(network: nn.Module, output_stride: int) -> nn.Module:
     return finer
 
 
-def _refit(name: str, module: nn.Module, before: int, output_stride: int) -> None:
+def _refit(name: str, module: Any, before: int, output_stride: int) -> None:
     """Change one module that reads a map of stride `before`."""
     own = _pair(module.stride)[0]
     widened = max(1, before // output_stride)

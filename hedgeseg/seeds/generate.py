@@ -8,7 +8,7 @@ sees alike, background placed, optionally refined, argmax.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from hashlib import sha256
 from itertools import pairwise
@@ -210,8 +210,11 @@ class SeedGenerator:
         details = [self._detail(one.picture, image) for one, image in zip(wanted, images, strict=True)]
         made: dict[int, tuple[Looks, Alike | None]] = {}
         for group in alike_in_shape(images, indices, together):
-            chosen = ([column[i] for i in group] for column in (images, indices, details, wanted))
-            made.update(zip(group, self._looks(model, *chosen), strict=True))
+            found = self._looks(
+                model, [images[i] for i in group], [indices[i] for i in group], [details[i] for i in group],
+                [wanted[i] for i in group],
+            )  # fmt: skip
+            made.update(zip(group, found, strict=True))
         return [
             self._finished(one, image, found, *made[i])
             if len(found)
@@ -313,7 +316,10 @@ class SeedGenerator:
                         maps = source.read(one.name, row).to(image.device).clamp(min=0)
                         look[number].append(maps.expand(seen, -1, -1, -1))
                     continue
-                with overheard(model, batch) if listening and not stages else nullcontext([]) as found:
+                ear: AbstractContextManager[list[Tensor]] = nullcontext([])
+                if listening and not stages:
+                    ear = overheard(model, batch)
+                with ear as found:
                     positive = checked_maps(source, model, batch, targets).clamp(min=0)
                 stages = stages or [stage[::seen] for stage in found]
                 for look, maps in zip(looks, smooth(positive, self.smoothing).split(seen), strict=True):
