@@ -11,6 +11,7 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,8 @@ class Script:
 
     def __init__(self, arguments, cwd, path=(), env=None):
         self.folder = Path(tempfile.mkdtemp())
-        job = ([str(a) for a in arguments], str(cwd), [str(p) for p in path], env or {}, str(self.folder))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}  # not that of when the server began
+        job = ([str(a) for a in arguments], str(cwd), [str(p) for p in path], environment, str(self.folder))
         self.process = _server().Process(target=_run, args=job)
         self.process.start()
 
@@ -58,7 +60,9 @@ class Script:
             self.process.kill()
             self.process.join()
             raise TimeoutError(f"not done after {timeout} s: {self._read('stderr')[-2000:]}")
-        return Done(self.process.exitcode, self._read("stdout"), self._read("stderr"))
+        done = Done(self.process.exitcode, self._read("stdout"), self._read("stderr"))
+        shutil.rmtree(self.folder)
+        return done
 
     def _read(self, name):
         path = self.folder / name
@@ -105,6 +109,7 @@ def _run(arguments, cwd, path, env, folder):
             os.dup2(file.fileno(), number)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
     sys.argv = arguments

@@ -24,18 +24,24 @@ FROM_DATA = {  # what train.py takes from the data, which are not there
 SMALL = ["--model.arch", "small_cnn", "--model.weights", "null", "--trainer.accelerator", "cpu"]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_config_is_parsed_and_instantiated(config, tmp_path, monkeypatch):
+@pytest.fixture
+def parsed(tmp_path, monkeypatch):
+    """What a command line makes of a configuration, without running it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["train.py"])
-    cli = LightningCLI(
-        Classifier,
-        LightningDataModule,
-        subclass_mode_data=True,
-        run=False,
-        save_config_callback=None,
-        args=["--config", str(config), *SMALL, *FROM_DATA.get(config.stem, ())],
-    )
+
+    def parse(config, arguments, command_line=LightningCLI, model=Classifier, **options):
+        return command_line(
+            model, LightningDataModule, subclass_mode_data=True, run=False, save_config_callback=None,
+            args=["--config", str(config), *arguments], **options,
+        )  # fmt: skip
+
+    return parse
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_config_is_parsed_and_instantiated(config, parsed):
+    cli = parsed(config, [*SMALL, *FROM_DATA.get(config.stem, ())])
     assert cli.model.num_classes >= 2
     assert cli.datamodule.batch_size >= 1
     assert any(isinstance(callback, HedgeCallback) for callback in cli.trainer.callbacks)
@@ -51,40 +57,22 @@ def test_a_new_head_learns_faster_than_the_trunk_that_knows_much():
 
 
 @pytest.mark.parametrize("config", SEGMENT, ids=lambda path: path.stem)
-def test_segmenter_config_is_parsed_and_instantiated(config, tmp_path, monkeypatch):
+def test_segmenter_config_is_parsed_and_instantiated(config, parsed):
     from train import CommandLine
 
     class Parsed(LightningCLI):
         add_arguments_to_parser = CommandLine.add_arguments_to_parser
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["train.py"])
-    cli = Parsed(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        run=False,
-        save_config_callback=None,
-        args=["--config", str(config), "--model.weights", "null", "--data.masks", "null", "--trainer.accelerator=cpu"],
-    )
+    options = ["--model.weights", "null", "--data.masks", "null", "--trainer.accelerator=cpu"]
+    cli = parsed(config, options, Parsed, LightningModule, subclass_mode_model=True)
     assert isinstance(cli.model, Segmenter)
     assert isinstance(cli.datamodule, PseudoMaskDataModule)
     assert cli.model.num_classes == {"segment_shapes": 6, "segment_folder": 2}.get(config.stem, 20)
 
 
 @pytest.mark.parametrize("config", EVALUATE, ids=lambda path: path.stem)
-def test_evaluation_config_is_parsed_and_instantiated(config, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["train.py"])
-    cli = LightningCLI(
-        Classifier,
-        LightningDataModule,
-        subclass_mode_data=True,
-        run=False,
-        save_config_callback=None,
-        args=["--config", str(config), *SMALL, "--model.fully_convolutional", "null"],
-    )
+def test_evaluation_config_is_parsed_and_instantiated(config, parsed):
+    cli = parsed(config, [*SMALL, "--model.fully_convolutional", "null"])
     (evaluation,) = [callback for callback in cli.trainer.callbacks if isinstance(callback, Evaluation)]
     assert evaluation.methods[0].label == "hedge"
     assert evaluation.protocol.metrics

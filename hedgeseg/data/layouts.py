@@ -9,7 +9,7 @@ from typing import Any
 
 from hedgeseg.data.class_folders import read_class_folders
 from hedgeseg.data.coco_parts import coco_parts
-from hedgeseg.data.entries import Listing, split_of
+from hedgeseg.data.entries import SPLITS, Listing, split_of
 from hedgeseg.data.listing import folders_in, images_in, is_dropping, is_image
 from hedgeseg.data.negatives import NONE_OF_THEM, BackgroundQuestionError, as_option, without_background
 from hedgeseg.data.table_images import read_labelled_table
@@ -148,7 +148,7 @@ def _coco_parts(root: Path) -> list[Layout]:
     found = []
     for name in dict.fromkeys(names):
         parts = coco_parts(root, name)
-        notes = (f"split as given: {', '.join(dict.fromkeys(parts.values()))}",)
+        notes = (f"split as given: {', '.join(split for split in SPLITS if split in parts.values())}",)
         words = f"COCO's format, {name} in {', '.join(parts)}"
         options = {"annotation": name}
         found.append(Layout(words, root, "CocoFolderDataModule", "coco_voc_finetune.yaml", options, notes))

@@ -89,7 +89,7 @@ def test_coco_files_in_folders_of_splits(tmp_path):
     roboflow(tmp_path)
     (layout,) = recognise(tmp_path)
     assert (layout.module, layout.options) == ("CocoFolderDataModule", {"annotation": "_annotations.coco.json"})
-    assert layout.notes == ("split as given: test, train, val",)
+    assert layout.notes == ("split as given: train, val, test",)
     module = built(layout)
     assert (len(module.train_dataset), len(module.val_dataset), len(module.test_dataset)) == (4, 3, 2)
     (layout,) = recognise(tmp_path / "train")
