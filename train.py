@@ -10,10 +10,6 @@ uv run train.py fit --config configs/segment_*.yaml learn to segment from the se
 Any option of a configuration can be given on the command line; `--help` lists them, `--print_config` shows the result.
 """
 
-import os
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +17,15 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import hedgeseg.data  # noqa: F401 - its data modules can be named in a configuration by their class names
 from hedgeseg.callbacks import SeedWriter
+from hedgeseg.callbacks.panels import hush_wandb
+from hedgeseg.callbacks.stage_bar import StageBar
 from hedgeseg.data import ImageDataModule
+from hedgeseg.quiet import quiet
 from hedgeseg.seeds.manifest import parse_shard
 from hedgeseg.seeds.score import score_folder
 from hedgeseg.seeds.table import score_table, write_scores
@@ -55,6 +55,7 @@ class CommandLine(LightningCLI):
         """A config that names no model means a classifier."""
         parser.set_defaults({"model": {"class_path": "hedgeseg.models.Classifier"}})
         parser.add_argument("--shard", type=str | None, default=None, help="predict: only part i of n, as in 0/4")
+        parser.add_argument("--detection", type=bool, default=False, help="predict: also score regions as detections")
         parser.add_argument("--pipeline", type=dict | None, default=None, help="read by `hedgeseg pipeline` alone")
 
     def before_instantiate_classes(self) -> None:
@@ -62,7 +63,17 @@ class CommandLine(LightningCLI):
         command = self.config.subcommand
         if command != "predict" and self.config[command].shard is not None:
             raise ValueError(f"--shard is an option of predict, not of {command}")
+        if _is_offline(self.config[command].trainer.logger):
+            hush_wandb()
         take_from_data(self.config[command])
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with one bar for the whole of its work unless the configuration has another or wants none."""
+        given = self.config_init[self.config_init.subcommand].trainer
+        own = given.callbacks if isinstance(given.callbacks, list) else [given.callbacks]
+        if given.enable_progress_bar is not False and not any(isinstance(callback, ProgressBar) for callback in own):
+            self.trainer_defaults = {**self.trainer_defaults, "callbacks": [StageBar()]}
+        return super().instantiate_trainer(**kwargs)
 
     def before_predict(self) -> None:
         """Leave the other shards' images to them."""
@@ -78,7 +89,14 @@ class CommandLine(LightningCLI):
 
     def after_predict(self) -> None:
         """Score what the SeedWriters of the configuration wrote."""
-        score_seed_folders(self.trainer, self.datamodule)
+        score_seed_folders(self.trainer, self.datamodule, self.config.predict.detection)
+
+
+def _is_offline(loggers: Any) -> bool:
+    """Whether the configuration logs to Weights & Biases, and only on this machine."""
+    given = loggers if isinstance(loggers, list) else [loggers]
+    wandb = [logger for logger in given if str(getattr(logger, "class_path", "")).endswith("WandbLogger")]
+    return bool(wandb) and all(logger.init_args.get("offline") for logger in wandb)
 
 
 def take_from_data(config: Namespace) -> None:
@@ -106,12 +124,13 @@ def take_from_data(config: Namespace) -> None:
         given.task = getattr(data, "task", None)
 
 
-def score_seed_folders(trainer: Trainer, datamodule: Any) -> dict[str, dict[str, Any]]:
+def score_seed_folders(trainer: Trainer, datamodule: Any, detection: bool = False) -> dict[str, dict[str, Any]]:
     """Score the folder of every SeedWriter, print the table and write it as `scores.json` into each folder.
 
     Args:
         trainer: After `predict`.
         datamodule: Its `predict_dataset` tells classes and true masks; without one nothing is scored.
+        detection: Also score the masks' regions as detections.
 
     Returns:
         Scores by folder name.
@@ -124,7 +143,7 @@ def score_seed_folders(trainer: Trainer, datamodule: Any) -> dict[str, dict[str,
     scores = {}
     for folder in folders.values():
         try:
-            scores[folder.name] = score_folder(folder, dataset)
+            scores[folder.name] = score_folder(folder, dataset, detection=detection, progress=True)
         except ValueError as error:
             print(f"{folder}: not scored: {error}")
             continue
@@ -151,19 +170,28 @@ def quick_start(overrides: Sequence[str] = ()) -> None:
     Args:
         overrides: Further options of `fit`.
     """
-    run = next_run(Path("runs") / "shapes")
-    cli = CommandLine(["fit", "--config", str(HERE / "configs" / "shapes.yaml"), *_inside(run), *overrides])
+    with quiet():
+        _quick_start(next_run(Path("runs") / "shapes"), overrides)
+
+
+def _quick_start(run: Path, overrides: Sequence[str]) -> None:
+    config = str(HERE / "configs" / "shapes.yaml")
+    plain = "--trainer.enable_model_summary=false"
+    cli = CommandLine(["fit", "--config", config, plain, *_inside(run), *overrides])
     val_map = float(cli.trainer.callback_metrics["val/map"])
     writers = [SeedWriter(str(run / "seeds" / name), options) for name, options in QUICK_METHODS.items()]
     trainer = cli.trainer
     trainer.callbacks.extend(writers)  # type: ignore[attr-defined]
     trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     print(f"\nclassifier: mAP {val_map:.3f} on the validation scenes")
-    score_seed_folders(trainer, cli.datamodule)
-    print(f"pictures: {run / 'hedge'}")
+    score_seed_folders(trainer, cli.datamodule, detection=True)
+    sheets = sorted((run / "hedge").glob("epoch_*/sheet.*"))
+    print(f"pictures: {run / 'hedge'}, one folder per epoch")
     print(f"masks:    {run / 'seeds'}")
-    print(f"next:     uv run train.py fit --config configs/segment_shapes.yaml --data.masks {run / 'seeds' / 'hedge'}")
     print(f"W&B run:  {run / 'wandb'}  (offline; `wandb sync` uploads it, `wandb leet` shows it here)")
+    print(f"next:     uv run train.py fit --config configs/segment_shapes.yaml --data.masks {run / 'seeds' / 'hedge'}")
+    if sheets:
+        print(f"look at this first: {sheets[-1]}\n  (what the network sees for and against each class, image by image)")
 
 
 def _inside(run: Path) -> list[str]:
@@ -174,7 +202,8 @@ def main() -> None:
     """The command line; without an argument, the quick start."""
     if len(sys.argv) == 1:
         quick_start()
-    else:
+        return
+    with quiet():
         CommandLine()
 
 

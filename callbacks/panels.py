@@ -53,6 +53,16 @@ def places(loggers: Sequence[Logger], files: Files) -> list[Place]:
     return shown
 
 
+def hush_wandb() -> None:
+    """Offline runs of this process write nothing on the screen: for commands that say themselves where the runs are.
+
+    To be called before the first run: `wandb.init` warns of what Lightning hands it before it looks whether it may.
+    """
+    import wandb
+
+    wandb.setup(wandb.Settings(silent=True, mode="offline"))
+
+
 def logged_step(trainer: Trainer) -> int:
     """The step Lightning logs its validation metrics at: `global_step` is one ahead of it."""
     # A private name of Lightning, so with a fallback: a step off by one is better than no picture.

@@ -27,6 +27,7 @@ from hedgeseg.commands import (
     validate,
 )
 from hedgeseg.commands.errors import UsageError
+from hedgeseg.quiet import quiet
 
 _COMMANDS = (
     explain, methods, describe, pipeline, segment, audit, score, convert, refine, affinity, validate, report,
@@ -91,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
     try:
-        return int(arguments.run(arguments))
+        with quiet():
+            return int(arguments.run(arguments))
     except UsageError as error:
         return _fail(error, 2)
     except _EXPECTED as error:

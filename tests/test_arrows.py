@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hedgeseg"
 
 # What several parts do alike.
-SHARED = ("coco_segmentation", "connected_regions", "label_image", "deprecation")
+SHARED = ("coco_segmentation", "connected_regions", "label_image", "deprecation", "progress")
 
 # Part of the house -> the parts of hedgeseg that it may import.
 MAY_IMPORT = {
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "connected_regions": {"connected_regions"},
     "label_image": {"label_image"},
     "deprecation": {"deprecation"},
+    "progress": set(),
     "metrics": {"metrics", "connected_regions"},
     "visual": {"visual"},
     "coco_segmentation": {"coco_segmentation"},
@@ -27,10 +28,12 @@ MAY_IMPORT = {
     "models": {"models", "data"},
     "plots": {"plots"},
     "evaluation": {"evaluation", "attribution", "metrics", "plots", "seeds", "connected_regions"},
-    "audit": {"audit", "attribution", "metrics", "seeds", "visual"},
-    "pipeline": {"pipeline", "callbacks", "audit", "models", "data", "seeds", "attribution", "metrics", "visual"},
+    "audit": {"audit", "attribution", "metrics", "seeds", "visual", "progress"},
+    "pipeline": {
+        *("pipeline", "callbacks", "audit", "models", "data", "seeds", "attribution", "metrics", "visual", "progress"),
+    },
     "commands": {"commands", "pipeline", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},
-    "callbacks": {"callbacks", "audit", "evaluation", "seeds", "attribution", "metrics", "visual", "deprecation"},
+    "callbacks": {"callbacks", "audit", "evaluation", "seeds", "attribution", "metrics", "visual", *SHARED},
 }
 LIGHTNING = {"callbacks", "data", "models", "pipeline"}
 
@@ -74,6 +77,8 @@ def test_who_knows_lightning_and_wandb():
             assert not roots & {"lightning", "pytorch_lightning"}, file
         if file.name != "panels.py":
             assert "wandb" not in roots, file
+        if file.name != "transforms.py":
+            assert "albumentations" not in roots, file
 
 
 @pytest.mark.parametrize("module", PARTS)

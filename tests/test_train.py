@@ -46,6 +46,11 @@ def test_the_quick_start_writes_seeds_and_scores_them(tmp_path):
         assert "map_segm" in scores
     for line in ("pictures:", "masks:", "W&B run:", "hedge", "grad_cam"):
         assert line in done.stdout
+    first = done.stdout.rstrip().splitlines()[-2].removeprefix("look at this first: ")
+    assert np.asarray(Image.open(tmp_path / first)).std() > 5
+    # No other library has a word, and nothing redraws itself in a file.
+    for noise in ("Warning", "warn", "Tip", "wandb:", "deprecated", "available", "\r"):
+        assert noise not in done.stdout + done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

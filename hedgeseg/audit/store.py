@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from hedgeseg.audit.evidence import Evidence
+from hedgeseg.progress import progress
 from hedgeseg.seeds.formats.files import replacing
 from hedgeseg.seeds.manifest import Manifest, open_folder
 
@@ -137,7 +137,7 @@ def read_store(folder: Path) -> list[Evidence]:
     if not paths:
         raise FileNotFoundError(f"{folder} holds no evidence of an audit")
     entries: dict[tuple[str, str, int], Evidence] = {}
-    for path in tqdm(paths, desc="reading evidence", leave=False):
+    for path in progress(paths, "reading evidence", unit="file", leave=False):
         for entry in _unpacked(path):
             entries.setdefault(entry.key, entry)
     return [entries[key] for key in sorted(entries)]

@@ -30,7 +30,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--unsure", default="background", choices=("background", "drop", "miss"), help="what a predicted 255 counts as"
     )
-    parser.add_argument("--no-detection", action="store_true", help="leave out detection mAP, which takes longest")
+    parser.add_argument("--detection", action="store_true", help="also the regions' mAP, as boxes and as masks")
+    # mAP was computed unless this was given
+    parser.add_argument("--no-detection", dest="detection", action="store_false", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="also write scores.json, scores.csv and scores.md into this folder")
     parser.add_argument("--json", type=Path, help="also write all numbers to this file")
     parser.set_defaults(run=run)
@@ -43,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     truth = labelled_folder(arguments, arguments.seeds)
     scores = {
-        str(folder): score_folder(folder, truth, unsure=arguments.unsure, detection=not arguments.no_detection)
+        str(folder): score_folder(folder, truth, unsure=arguments.unsure, detection=arguments.detection, progress=True)
         for folder in arguments.seeds
     }
     print(score_table(scores))

@@ -14,11 +14,6 @@
 ImageNet's validation images in class folders are read by `FolderDataModule`.
 """
 
-import os
-
-# albumentations asks a server for its newest version while it is imported; the variable must be there before.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
 from hedgeseg.data.batch import VOID, WIDE_VOID, Batch, Sample, collate, void_id
 from hedgeseg.data.coco import CocoFolder, CocoFolderDataModule
 from hedgeseg.data.coco_splits import CocoDataModule

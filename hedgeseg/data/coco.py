@@ -7,7 +7,6 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.annotated import AnnotatedImages
@@ -21,6 +20,7 @@ from hedgeseg.data.negatives import seems_negative
 from hedgeseg.data.orientation import Size, read_header
 from hedgeseg.data.records import Record
 from hedgeseg.data.split import split_indices, stratified_split
+from hedgeseg.data.transforms import Pipeline
 
 
 class CocoFolder(AnnotatedImages):
@@ -53,7 +53,7 @@ class CocoFolder(AnnotatedImages):
     def __init__(
         self,
         root: str | Path,
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
         random: bool = False,
         annotation: str = "instances.json",
         images: str = "images",

@@ -4,15 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
-import albumentations as A
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from hedgeseg.data.batch import VOID, Sample, void_id
-from hedgeseg.data.fit import content_size
 from hedgeseg.data.report import LoadReport
-from hedgeseg.data.transforms import reseed
+from hedgeseg.data.transforms import Pipeline, content_size, reseed
 
 Task = Literal["multilabel", "multiclass"]
 
@@ -33,7 +31,7 @@ class LabelledImages(Dataset[Sample], ABC):
     masks: bool = True
 
     def __init__(
-        self, classes: Sequence[str], ids: Sequence[str], transform: A.Compose | None = None, random: bool = False
+        self, classes: Sequence[str], ids: Sequence[str], transform: Pipeline | None = None, random: bool = False
     ) -> None:
         if not len(ids):
             raise ValueError(f"{type(self).__name__}: the data set is empty, no usable image was found")
@@ -137,7 +135,7 @@ class ImageSubset(LabelledImages):
         self,
         source: LabelledImages,
         indices: Sequence[int],
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
         random: bool = False,
         masks: bool = True,
     ) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from hedgeseg.data.batch import Batch, Sample, collate
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.views import DrawnViews, View
+from hedgeseg.progress import progress as bar_of
 
 Features = Callable[[torch.Tensor], list[torch.Tensor]]
 """From images (N, 3, H, W) to what the frozen part makes of them, tensors (N, ...)."""
@@ -62,7 +62,7 @@ class FeatureCache:
         if self.done >= self.total:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tqdm(total=self.total, initial=self.done, desc="features", unit="view", disable=not progress) as bar:
+        with bar_of((), "features", total=self.total, initial=self.done, unit="view", disable=not progress) as bar:
             for chunk in self._chunks():
                 images = torch.stack([self.views[view]["image"] for view in chunk])
                 with torch.no_grad():

@@ -12,9 +12,8 @@ paler in a small one, but there; enlarging is bilinear. Masks take the nearest p
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import albumentations as A
 import cv2
 import numpy as np
 
@@ -63,71 +62,6 @@ def fitted_size(size: Size, image_size: Size, fit: Fit) -> Size:
         return length if fit == "short" else min(length, wanted)
 
     return side(size[0], image_size[0]), side(size[1], image_size[1])
-
-
-class Fitted(A.DualTransform):
-    """The step of a pipeline that fits image, mask and boxes to the input; padding is below and to the right.
-
-    Args:
-        image_size: (height, width).
-        fit: see the module.
-        fill: colour of the padding, 0 to 255 per channel.
-    """
-
-    def __init__(self, image_size: Size, fit: Fit, fill: Sequence[float]) -> None:
-        super().__init__(p=1)
-        self.image_size = image_size
-        self.fit = fit
-        self.fill = tuple(fill)
-
-    def content(self, size: Size) -> Size:
-        """(height, width) that a picture of a size takes up, from the upper left corner of the input."""
-        return fitted_size(size, self.image_size, self.fit)
-
-    def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
-        """The image."""
-        return self._padded(resized(img, self.content(img.shape[:2])), self.fill)
-
-    def apply_to_mask(self, mask: np.ndarray, **params: Any) -> np.ndarray:
-        """The mask, with 0 as padding."""
-        height, width = self.content(mask.shape[:2])
-        return self._padded(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), (0,))
-
-    def apply_to_bboxes(self, bboxes: np.ndarray, **params: Any) -> np.ndarray:
-        """Boxes as shares of the input's sides."""
-        if self.fit != "letterbox":
-            return bboxes
-        height, width = self.content(params["shape"][:2])
-        moved = np.array(bboxes)
-        moved[:, :4] *= np.array([width / self.image_size[1], height / self.image_size[0]] * 2)
-        return moved
-
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """What the step is made of, for its representation."""
-        return ("image_size", "fit", "fill")
-
-    def _padded(self, pixels: np.ndarray, fill: Sequence[float]) -> np.ndarray:
-        if self.fit != "letterbox":
-            return pixels
-        below, right = (want - have for want, have in zip(self.image_size, pixels.shape[:2], strict=True))
-        if not below and not right:
-            return pixels
-        return cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_CONSTANT, value=tuple(fill))
-
-
-def content_size(transform: A.Compose, size: Size, shape: Size) -> Size:
-    """(height, width) of the input, from its upper left corner, that shows the picture; the rest is padding.
-
-    Args:
-        transform: the pipeline.
-        size: (height, width) of the picture.
-        shape: (height, width) of the input.
-    """
-    fitted = next((step for step in transform.transforms if isinstance(step, Fitted)), None)
-    if fitted is None:
-        return shape
-    height, width = fitted.content(size)
-    return min(height, shape[0]), min(width, shape[1])
 
 
 def resized(image: np.ndarray, size: Size) -> np.ndarray:

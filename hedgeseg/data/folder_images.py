@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.dataset import Task
@@ -13,6 +12,7 @@ from hedgeseg.data.mask_files import MaskPart
 from hedgeseg.data.mask_values import MaskValues, union
 from hedgeseg.data.orientation import read_header, turn_of, turned
 from hedgeseg.data.records import Record, RecordedImages
+from hedgeseg.data.transforms import Pipeline
 
 _TRIED = 16
 
@@ -46,7 +46,7 @@ class FolderImages(RecordedImages):
         parts: Mapping[str, tuple[MaskPart, ...]],
         values: Mapping[int | str, str] | None = None,
         task: Task = "multilabel",
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
         verify: bool = True,
         left_out: Mapping[Path, str] = MappingProxyType({}),
     ) -> None:

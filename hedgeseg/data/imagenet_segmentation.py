@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.boxes import box_around
@@ -19,6 +18,7 @@ from hedgeseg.data.fit import Fit
 from hedgeseg.data.imagenet_classes import imagenet_wnids
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.report import LoadReport
+from hedgeseg.data.transforms import Pipeline
 
 _MANUAL = "get it from http://calvin-vision.net/bigstuff/proj-imagenet/data/gtsegs_ijcv.mat (about 570 MB)"
 _WNID = re.compile(r"n\d{8}")
@@ -136,7 +136,7 @@ class ImageNetSegmentation(LabelledImages):
         path: str | Path,
         wnids: Sequence[str] | None = None,
         classes: Sequence[str] | None = None,
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
     ) -> None:
         self.file = MatFile(Path(path))
         found = [self.file.wnid(row) for row in range(self.file.length)]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from tqdm import tqdm
 
 from hedgeseg.data.batch import VOID, void_id
 from hedgeseg.data.depth import eight_bits, is_deep, read_deep
 from hedgeseg.data.orientation import read_header, turned
 from hedgeseg.label_image import NoLabelImageError, read_label_image
+from hedgeseg.progress import progress
 
 _COLOURED = frozenset({"RGB", "RGBA", "LA"})  # modes in which Pillow keeps eight bits only
 _MANY = 2000  # images from which on checking them takes long enough for a bar
@@ -87,7 +87,9 @@ def unreadable(paths: Iterable[Path]) -> dict[Path, str]:
     paths = list(paths)
     with _large_ones_welcome(), ThreadPoolExecutor() as pool:
         found = pool.map(_fault, paths)
-        reasons = tqdm(found, "checking images", len(paths), leave=False, disable=len(paths) < _MANY)
+        reasons = progress(
+            found, "checking images", total=len(paths), unit="image", leave=False, disable=len(paths) < _MANY
+        )
         return {path: reason for path, reason in zip(paths, reasons, strict=True) if reason}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.dataset import LabelledImages
+from hedgeseg.data.transforms import Pipeline
 
 
 class JoinedImages(LabelledImages):
@@ -21,7 +21,7 @@ class JoinedImages(LabelledImages):
         ValueError: classes or tasks differ, or an id occurs twice.
     """
 
-    def __init__(self, sources: Sequence[LabelledImages], transform: A.Compose | None = None) -> None:
+    def __init__(self, sources: Sequence[LabelledImages], transform: Pipeline | None = None) -> None:
         ids = [name for source in sources for name in source.ids]
         super().__init__(sources[0].classes, ids, transform)
         for source in sources:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Literal
 
-import albumentations as A
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -14,7 +13,7 @@ from hedgeseg.data.batch import Sample, collate
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.fit import Fit, size_pair, usual_fit
 from hedgeseg.data.teachable import check_teachable
-from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, eval_transform, train_transform
+from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Pipeline, eval_transform, train_transform
 from hedgeseg.deprecation import warn_renamed
 
 
@@ -91,31 +90,31 @@ class ImageDataModule(LightningDataModule):
         return getattr(network, "learns_from", None)
 
     @property
-    def eval_transform(self) -> A.Compose:
+    def eval_transform(self) -> Pipeline:
         """The pipeline of images that are looked at."""
         return self._overridden("still") or eval_transform(self.image_size, self.mean, self.std, fit=self.fit)
 
     @property
-    def train_transform(self) -> A.Compose:
+    def train_transform(self) -> Pipeline:
         """The pipeline of images that are learnt from."""
         return self._overridden("moving") or self._learning_transform()
 
     @property
-    def still(self) -> A.Compose:
+    def still(self) -> Pipeline:
         """The old name of `eval_transform`."""
         warn_renamed("still", "eval_transform")
         return eval_transform(self.image_size, self.mean, self.std, fit=self.fit)
 
     @property
-    def moving(self) -> A.Compose:
+    def moving(self) -> Pipeline:
         """The old name of `train_transform`."""
         warn_renamed("moving", "train_transform")
         return self._learning_transform()
 
-    def _learning_transform(self) -> A.Compose:
+    def _learning_transform(self) -> Pipeline:
         return train_transform(self.image_size, self.mean, self.std, crop=self.crop, long_sides=self.long_sides)
 
-    def _overridden(self, old: str) -> A.Compose | None:
+    def _overridden(self, old: str) -> Pipeline | None:
         """What a subclass gives by an old name."""
         if getattr(type(self), old) is getattr(ImageDataModule, old):
             return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.dataset import LabelledImages
@@ -13,7 +12,7 @@ from hedgeseg.data.fit import Fit
 from hedgeseg.data.images import read_image
 from hedgeseg.data.listing import IMAGE_SUFFIXES, images_in, is_image, stem
 from hedgeseg.data.module import ImageDataModule
-from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Pipeline
 
 
 def picture_files(sources: Sequence[str | Path]) -> dict[str, Path]:
@@ -44,7 +43,7 @@ class Pictures(LabelledImages):
         transform: pipeline over the image.
     """
 
-    def __init__(self, files: Mapping[str, Path], classes: Sequence[str], transform: A.Compose | None = None) -> None:
+    def __init__(self, files: Mapping[str, Path], classes: Sequence[str], transform: Pipeline | None = None) -> None:
         super().__init__(classes, list(files), transform)
         self.files = list(files.values())
 

@@ -6,7 +6,6 @@ from copy import copy
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import albumentations as A
 import numpy as np
 import torch
 
@@ -16,6 +15,7 @@ from hedgeseg.data.feature_loaders import learning_loader
 from hedgeseg.data.fit import Fit
 from hedgeseg.data.images import read_mask
 from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.transforms import Pipeline
 
 MANIFEST = "manifest.json"
 _NAMED = 5
@@ -42,7 +42,7 @@ class PseudoMasked(ImageSubset):
         self,
         source: LabelledImages,
         folder: str | Path,
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
         random: bool = False,
         missing: Literal["error", "skip"] = "error",
         ignore_below: float = 0.0,
@@ -78,7 +78,7 @@ class PseudoMasked(ImageSubset):
             mask.dtype
         )
 
-    def shown(self, transform: A.Compose, random: bool = False) -> Self:
+    def shown(self, transform: Pipeline, random: bool = False) -> Self:
         """The same images and masks behind another pipeline."""
         other = copy(self)
         other.transform, other.random = transform, random
@@ -214,7 +214,7 @@ class PseudoMaskDataModule(ImageDataModule):
         """Batches of the validation set in order; none where it has no masks of either kind."""
         return super().val_dataloader() if self.val_dataset is not None else []
 
-    def _watched(self, watched: LabelledImages, still: A.Compose) -> LabelledImages | None:
+    def _watched(self, watched: LabelledImages, still: Pipeline) -> LabelledImages | None:
         true = [] if self.validate_on == "pseudo" else [i for i in range(len(watched)) if _has_mask(watched, i)]
         if true:
             return ImageSubset(watched, true, still)

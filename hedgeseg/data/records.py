@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.batch import VOID
@@ -13,6 +12,7 @@ from hedgeseg.data.dataset import LabelledImages, Task
 from hedgeseg.data.images import read_image, read_mask, unreadable
 from hedgeseg.data.orientation import read_header
 from hedgeseg.data.report import LoadReport, by_name
+from hedgeseg.data.transforms import Pipeline
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class RecordedImages(LabelledImages):
         classes: Sequence[str],
         records: Sequence[Record],
         task: Task = "multilabel",
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
         random: bool = False,
         verify: bool = True,
         troubles: Mapping[str, str] = MappingProxyType({}),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.batch import void_id
 from hedgeseg.data.dataset import LabelledImages
 from hedgeseg.data.module import ImageDataModule
+from hedgeseg.data.transforms import Pipeline
 
 
 class SelectedClasses(LabelledImages):
@@ -32,7 +32,7 @@ class SelectedClasses(LabelledImages):
         source: LabelledImages,
         classes: Sequence[str],
         others: Literal["void", "background"] = "void",
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
         random: bool = False,
     ) -> None:
         if others not in ("void", "background"):

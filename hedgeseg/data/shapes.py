@@ -4,18 +4,20 @@ Most scenes hold two or three classes, so a saliency that lights up every object
 asked about, scores badly.
 """
 
-import albumentations as A
 import numpy as np
 
 from hedgeseg.data.dataset import LabelledImages
 from hedgeseg.data.module import ImageDataModule
 from hedgeseg.data.scene import SHAPES, Scene, draw_scene
+from hedgeseg.data.transforms import Normalised, Pipeline
 
 _SPLITS = ("train", "val", "predict")
+_KEPT = 2**29
+"""Scenes are kept while their images take no more memory than this; of larger sets each scene is drawn anew."""
 
 
 class Shapes(LabelledImages):
-    """`length` scenes; scene i is a function of (seed, split, i) alone.
+    """`length` scenes; scene i is a function of (seed, split, i) alone. Scenes are drawn once and kept, as bytes.
 
     Args:
         length: number of scenes.
@@ -34,7 +36,7 @@ class Shapes(LabelledImages):
         split: str = "train",
         seed: int = 0,
         image_size: int = 128,
-        transform: A.Compose | None = None,
+        transform: Pipeline | None = None,
     ) -> None:
         if split not in _SPLITS:
             raise ValueError(f"split must be one of {_SPLITS}, got {split!r}")
@@ -44,23 +46,28 @@ class Shapes(LabelledImages):
         self.split = split
         self.seed = seed
         self.image_size = image_size
-        self._drawn: tuple[int, Scene] | None = None  # a sample asks for image, mask and boxes of one scene in turn
+        self._drawn: dict[int, Scene] = {}
 
     def scene(self, index: int) -> Scene:
         """The drawn scene with everything known about it."""
         index = range(len(self))[index]
-        if self._drawn is None or self._drawn[0] != index:
+        scene = self._drawn.get(index)
+        if scene is None:
             rng = np.random.default_rng((self.seed, _SPLITS.index(self.split), index))
-            self._drawn = index, draw_scene(rng, self.image_size)
-        return self._drawn[1]
+            scene = draw_scene(rng, self.image_size)
+            if scene.image.nbytes * len(self) <= _KEPT:
+                self._drawn[index] = scene
+            else:  # a sample asks for image, mask and boxes of one scene in turn
+                self._drawn = {index: scene}
+        return scene
 
     def image(self, index: int) -> np.ndarray:
         """The scene, uint8 (side, side, 3)."""
-        return self.scene(index).image
+        return self.scene(index).image.copy()
 
     def mask(self, index: int) -> np.ndarray:
         """Class ids of the visible pixels, uint8 (side, side)."""
-        return self.scene(index).mask
+        return self.scene(index).mask.copy()
 
     def labels(self, index: int) -> tuple[int, ...]:
         """Classes in the scene."""
@@ -68,7 +75,7 @@ class Shapes(LabelledImages):
 
     def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Tight boxes around what is visible of each object."""
-        return self.scene(index).boxes, self.scene(index).box_labels
+        return self.scene(index).boxes.copy(), self.scene(index).box_labels.copy()
 
 
 class ShapesDataModule(ImageDataModule):
@@ -102,6 +109,12 @@ class ShapesDataModule(ImageDataModule):
     def classes(self) -> tuple[str, ...]:
         """The six shapes."""
         return tuple(SHAPES)
+
+    @property
+    def eval_transform(self) -> Pipeline:
+        """Square scenes have the network's size already."""
+        square = self.image_size[0] == self.image_size[1]
+        return Normalised(self.mean, self.std) if square else super().eval_transform
 
     def setup(self, stage: str | None = None) -> None:
         """Makes the three sets; scenes are drawn when they are asked for."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
-import albumentations as A
 import numpy as np
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
@@ -17,6 +16,7 @@ from hedgeseg.data.orientation import Size
 from hedgeseg.data.published import PublishedDataModule
 from hedgeseg.data.records import Record
 from hedgeseg.data.sbd import SBD, find_sbd, read_sbd_mask, train_aug
+from hedgeseg.data.transforms import Pipeline
 from hedgeseg.data.voc_classes import VOC_CLASSES
 
 Subset = Literal["segmentation", "main"]
@@ -207,7 +207,7 @@ class VocDataModule(PublishedDataModule):
         self.val_dataset = self._images(str(self.splits["val"]), self.eval_transform)
         self.predict_dataset = self._images(str(self.splits["predict"]), self.eval_transform)
 
-    def _images(self, split: str, transform: A.Compose, random: bool = False) -> VocImages:
+    def _images(self, split: str, transform: Pipeline, random: bool = False) -> VocImages:
         folder = find_voc(self.root, self.year)
         records = voc_records(folder, split, self.subset, self.labels, self.difficult, self._sbd())
         voc_source(self.year).require((record.image for record in records), self.root)

@@ -13,6 +13,7 @@ from hedgeseg.metrics.deletion_insertion import Deletion, Insertion, probability
 from hedgeseg.metrics.evaluation import compare_scores, evaluate_maps, score_maps, summarize
 from hedgeseg.metrics.max_box_accuracy import MaxBoxAccV2, best_overlaps
 from hedgeseg.metrics.model_randomization import randomizable_layers, randomize_all, randomized_models
+from hedgeseg.metrics.multiple_tests import holm
 from hedgeseg.metrics.outside_inside_ratio import OutsideInsideRatio, outside_inside_ratios
 from hedgeseg.metrics.pixel_average_precision import PixelAveragePrecision, pixel_average_precisions
 from hedgeseg.metrics.pixel_pooled_precision import PxAP, pixel_histograms
@@ -49,6 +50,7 @@ __all__ = [
     "difficult_pairs",
     "efficient_mprt",
     "evaluate_maps",
+    "holm",
     "map_components",
     "outside_inside_ratios",
     "pixel_average_precisions",

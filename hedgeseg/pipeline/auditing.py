@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from hedgeseg.audit import Findings
 from hedgeseg.callbacks import DatasetAudit
+from hedgeseg.callbacks.stage_bar import StageBar
 from hedgeseg.data import ImageDataModule, ImageSubset, LabelledImages, Sample, collate
 
 Split = Literal["train", "val"]
@@ -58,7 +59,7 @@ def audit(
         shown = ImageSubset(dataset, range(len(dataset)), transform) if split == "train" else dataset
         callback = DatasetAudit(folder, split=split, conclude=split == chosen[-1][0], **options)
         trainer = Trainer(
-            callbacks=[callback],
+            callbacks=[callback, StageBar(f"audit, {split}")],
             accelerator=accelerator,
             logger=logger,
             enable_checkpointing=False,

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor, nn
 
-from hedgeseg.pipeline.progress import StageBar
+from hedgeseg.callbacks.stage_bar import StageBar
 
 
 class Onlooker(LightningModule):

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from hedgeseg.data import LabelledImages
+from hedgeseg.progress import progress as bar
 from hedgeseg.seeds.auto_level import rule_over
 from hedgeseg.seeds.background import as_background
 from hedgeseg.seeds.cutting import cut_seed
@@ -65,13 +65,13 @@ def write_pseudo_masks(
     scores = _scores(seeds, there, looking, progress)
 
     def scored() -> Iterator[tuple[Tensor, Sequence[int]]]:
-        for index, name in tqdm(there, "levels", unit="image", disable=not progress):
+        for index, name in bar(there, "levels", unit="image", disable=not progress):
             found, classes = scores(index, name)
             yield found, classes.tolist()
 
     of_classes = rule_over(as_background(options["background"]), scored())
     with torch.no_grad():
-        for index, name in tqdm(wanted, "pseudo_masks", unit="image", disable=not progress):
+        for index, name in bar(wanted, "pseudo_masks", unit="image", disable=not progress):
             found, classes = scores(index, name)
             rule = of_classes(classes.tolist())
             own = refiner_of(refiner, name)
@@ -92,7 +92,7 @@ def _scores(
         return stored
 
     def shown() -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-        for index, name in tqdm(there, "refit", unit="image", disable=not progress):
+        for index, name in bar(there, "refit", unit="image", disable=not progress):
             scores, classes = stored(index, name)
             yield looking.image(index), scores, classes.tolist()
 

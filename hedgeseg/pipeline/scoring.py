@@ -10,6 +10,7 @@ import torch
 
 from hedgeseg.data import LabelledImages
 from hedgeseg.data.images import read_mask
+from hedgeseg.progress import progress
 from hedgeseg.seeds.confusion import ious, miou_interval
 from hedgeseg.seeds.formats.files import file_in
 
@@ -37,7 +38,7 @@ def score_masks(folder: Path, dataset: LabelledImages) -> dict[str, Any] | None:
     """
     labels = len(dataset.classes) + 1
     counts, painted = [], []
-    for index, name in enumerate(dataset.ids):
+    for index, name in enumerate(progress(dataset.ids, f"scores of {folder.name}", unit="image")):
         path = file_in(folder, name, ".png")
         if not path.is_file():
             continue

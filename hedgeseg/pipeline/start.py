@@ -142,4 +142,7 @@ def _with(data: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
 def _wandb(out: Path, stage: str) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 
+    from hedgeseg.callbacks.panels import hush_wandb
+
+    hush_wandb()
     return WandbLogger(name=f"{out.name}/{stage}", project="hedgeseg", offline=True, save_dir=str(out))

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 
-from hedgeseg.pipeline.progress import StageBar
+from hedgeseg.callbacks.stage_bar import StageBar
 from hedgeseg.pipeline.repeatable import StepSeed
 from hedgeseg.seeds.formats.files import replacing
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from hedgeseg.progress import progress as bar
 from hedgeseg.seeds.formats.files import replacing
 from hedgeseg.seeds.multiscale import resize
 from hedgeseg.seeds.seed import IGNORE, Seed
@@ -195,7 +195,7 @@ def learn_affinity(
     with tempfile.TemporaryDirectory(prefix="hedgeseg-affinity-") as folder, torch.random.fork_rng([]):
         torch.manual_seed(learning.seed)
         files, total, square, places = [], torch.zeros(()), torch.zeros(()), 0
-        for number, name in enumerate(tqdm(names, desc="features", unit="image")):
+        for number, name in enumerate(bar(names, "features", unit="image")):
             with torch.no_grad():
                 features = joined(stride_maps(model, reduced(image(name))[None])).cpu()
             labels = sure_labels(seed(name), (int(features.shape[1]), int(features.shape[2])))
@@ -216,7 +216,7 @@ def learn_affinity(
         optimizer = torch.optim.Adam(head.layers.parameters(), lr=learning.lr)
         steps = learning.epochs * len(files)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        progress = tqdm(total=steps, desc="affinity", unit="image")
+        progress = bar((), "affinity", total=steps, unit="image")
         for _ in range(learning.epochs):
             for position in torch.randperm(len(files)).tolist():
                 features, labels = torch.load(files[position], weights_only=True)

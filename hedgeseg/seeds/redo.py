@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from hedgeseg.progress import progress
 from hedgeseg.seeds.auto_level import rule_over
 from hedgeseg.seeds.background import Background, as_background
 from hedgeseg.seeds.convert import Conversion, check_pickle, known_format
@@ -90,7 +90,7 @@ def redo(
     if refit is not None and wanted:
         reading = _Refitted(reading, refit, report)
     of_classes = rule_over(rule, reading.scored(report)) if wanted else None
-    for identifier in tqdm(wanted, desc="masks", unit="image"):
+    for identifier in progress(wanted, "masks", unit="image"):
         if identifier in report.failed or of_classes is None:
             continue
         try:
@@ -136,7 +136,7 @@ class _Reading:
 
     def scored(self, report: Conversion) -> Iterator[tuple[Tensor, Sequence[int]]]:
         """Scores and classes of every image that can be read; the others are reported."""
-        for identifier in tqdm(self.ids, desc="levels", unit="image"):
+        for identifier in progress(self.ids, "levels", unit="image"):
             try:
                 scores, classes, _ = self(identifier)
             except (ValueError, OSError) as error:
@@ -161,7 +161,7 @@ class _Refitted(_Reading):
         return scores, classes, estimates
 
     def _seeds(self, report: Conversion) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
-        for identifier in tqdm(self.ids, desc="refit", unit="image"):
+        for identifier in progress(self.ids, "refit", unit="image"):
             try:
                 scores, classes, _ = self.first(identifier)
                 image = self.image(identifier)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from hedgeseg.progress import progress
 from hedgeseg.seeds.auto_level import Auto, PerClass, PooledMoments
 from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.formats import identifiers, read_seed
@@ -111,5 +111,5 @@ def _given(picture: np.ndarray) -> Callable[[], Tensor]:
 
 
 def _seeds(folder: Folder, wanted: Sequence[str], what: str) -> Iterator[tuple[str, Seed]]:
-    for identifier in tqdm(wanted, desc=what, unit="image"):
+    for identifier in progress(wanted, what, unit="image"):
         yield identifier, read_seed(folder, identifier)

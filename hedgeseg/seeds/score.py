@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hedgeseg.metrics import OutsideInsideRatio, PixelAveragePrecision, SeedCurve
+from hedgeseg.metrics import SeedCurve
+from hedgeseg.progress import progress as bar
 from hedgeseg.seeds.components import regions, seed_objects
 from hedgeseg.seeds.confusion import Unsure, confusion_counts, iou_parts, ious, miou_interval
 from hedgeseg.seeds.detection import DetectionPrecision
 from hedgeseg.seeds.formats import has_scores, has_seed, read_seed
+from hedgeseg.seeds.map_scores import NAMES, MapScores
 from hedgeseg.seeds.seed import IGNORE, LAST_CLASS, Seed
 
 
@@ -49,10 +51,7 @@ class SeedScore:
         self.unsure: Unsure = unsure
         # sync_on_compute: whoever adds the seeds has all of them, and among several processes nobody else computes.
         self.curve = SeedCurve(num_classes=len(self.classes), sync_on_compute=False)
-        self.per_map = {
-            "pixel_average_precision": PixelAveragePrecision(sync_on_compute=False),
-            "outside_inside_ratio": OutsideInsideRatio(sync_on_compute=False),
-        }
+        self.per_map = MapScores()
         self.detection = DetectionPrecision() if detection else None
         self.counts: list[Tensor] = []
 
@@ -72,13 +71,7 @@ class SeedScore:
         if not scored:
             return
         self.curve.update(seed.scores, seed.classes, true)
-        objects = true[None] == (seed.classes + 1).view(-1, 1, 1)
-        # A label whose object the mask does not show has no right answer.
-        shown = objects.flatten(1).any(1)
-        if bool(shown.any()):
-            valid = (true != IGNORE).expand(int(shown.sum()), -1, -1)
-            for metric in self.per_map.values():
-                metric.update(seed.scores[shown], objects[shown], seed.classes[shown], valid)
+        self.per_map.update(seed.scores, true[None] == (seed.classes + 1).view(-1, 1, 1), true != IGNORE)
         if self.detection is not None:
             self.detection.update(seed_objects(seed), regions(truth))
 
@@ -123,17 +116,12 @@ class SeedScore:
 
     def _of_scores(self) -> dict[str, float]:
         if not self.curve.update_called:
-            return dict.fromkeys(("miou_best", "background_best", *self.per_map), float("nan"))
+            return dict.fromkeys(("miou_best", "background_best", *NAMES), float("nan"))
         curve = self.curve.compute()
-        per_map = {}
-        for name, metric in self.per_map.items():
-            # A ratio of means: scores that are 0 all over the object give single ratios without bound.
-            key = f"{name}_of_means" if name == "outside_inside_ratio" else name
-            per_map[name] = float(metric.compute()[key]) if metric.update_called else float("nan")
         return {
             "miou_best": float(curve["miou_best"]),
             "background_best": float(curve["threshold_best"]),
-            **per_map,
+            **self.per_map.compute(),
         }
 
     def _of_regions(self) -> dict[str, float]:
@@ -168,13 +156,22 @@ def score_folder(
     dataset: MaskedImages,
     *,
     unsure: Unsure = "background",
-    detection: bool = True,
+    detection: bool = False,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Scores of a folder that `write_seed` filled, against the true masks of a data set.
 
     Images without a true mask or without a seed are left out and counted (`without_mask`, `without_seed`): a folder
     that is not finished looks unfinished in its scores. So are damaged seeds (`unreadable`), which a warning names. A
-    folder of masks alone is scored by its masks.
+    folder of masks alone is scored by its masks. One picture at a time is in memory, and of all only counts; with
+    `detection` also the outlines of all regions.
+
+    Args:
+        folder: of the seeds.
+        dataset: tells classes and true masks.
+        unsure: what a predicted 255 counts as, see `hedgeseg.seeds.confusion`.
+        detection: also compute detection mAP, which costs as much again where masks are noisy.
+        progress: show a bar.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -191,7 +188,8 @@ def score_folder(
     without = {"without_mask": 0, "without_seed": 0}
     broken: dict[str, str] = {}
     marked = void = False
-    for index, identifier in enumerate(dataset.ids):
+    shown = bar(dataset.ids, f"scores of {os.path.basename(folder)}", unit="image", disable=not progress)
+    for index, identifier in enumerate(shown):
         if not has_seed(folder, identifier):
             without["without_seed"] += 1
             continue

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from hedgeseg.data import ImageSubset, Shapes, collate, eval_transform, train_transform
 from hedgeseg.data.fit import fitted_size, resized, size_pair, usual_fit
+from hedgeseg.data.transforms import Normalised
 
 
 def augmented(length=8, size=48):
@@ -265,3 +266,15 @@ def test_bad_sizes(size):
 def test_bad_scale():
     with pytest.raises(ValueError, match="min_scale"):
         train_transform(32, min_scale=0)
+
+
+def test_scenes_of_the_networks_size_need_a_table_and_nothing_else():
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (64, 64, 3), np.uint8), rng.integers(0, 4, (64, 64), np.uint8)
+    boxes, labels = np.array([[3, 4, 50, 60]], np.float32), np.array([2])
+    whole = eval_transform(64)(image=image, mask=mask, bboxes=boxes, box_labels=labels)
+    plain = Normalised()(image=image, mask=mask, bboxes=boxes, box_labels=labels)
+    assert torch.equal(whole["image"], plain["image"])
+    assert plain["image"].stride() == whole["image"].stride()
+    assert np.array_equal(whole["mask"], plain["mask"])
+    assert np.array_equal(np.asarray(whole["bboxes"]), plain["bboxes"])

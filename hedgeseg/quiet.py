@@ -1,0 +1,66 @@
+"""What other libraries say on the screen and nobody can act upon is left out of the commands' output.
+
+    with quiet():
+        ...
+
+Only what is listed here, and only while a command runs: the library itself silences nobody, and what hedgeseg says of
+its own is never on the list.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LIBRARIES = r"(lightning|lightning_utilities|torchmetrics|pydantic|wandb|albumentations|jsonargparse|torch)(\.|$)"
+"""Whose announcements of what will change in them are for their developers."""
+
+NOTICES = (
+    r"LightningCLI's args parameter is intended to run",
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    r"The '\w+' does not have many workers",
+    r"Starting from v\d[\d.]*, `tensorboardX` has been removed",
+    r".*repr. attribute with value .* was provided to the `Field\(\)` function",
+)
+"""How warnings begin that are no news to whoever runs a command."""
+
+REMARKS = re.compile(
+    "💡 Tip:"
+    r"|(GPU|TPU|HPU) available: False"
+    "|Seed set to"
+    "|Loading `train_dataloader` to estimate"
+    r"|`Trainer\.\w+` stopped: `max_(epochs|steps)="
+)
+"""Of Lightning's remarks, advertisements and what every run says."""
+
+_LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+)
+
+
+class _Dropped(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return REMARKS.match(record.getMessage()) is None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out other libraries' noise inside the block."""
+    loggers, dropped = [logging.getLogger(name) for name in _LOGGERS], _Dropped()
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=LIBRARIES)
+        for text in NOTICES:
+            warnings.filterwarnings("ignore", text)
+        for logger in loggers:
+            logger.addFilter(dropped)
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeFilter(dropped)

@@ -1,0 +1,49 @@
+"""Commands leave out what other libraries say to nobody, and nothing of their own."""
+
+import logging
+import warnings
+
+import pytest
+
+from hedgeseg.quiet import quiet
+
+
+def said(category, text, module):
+    """Whether a warning of a module is shown inside `quiet`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with quiet():
+            warnings.warn_explicit(text, category, f"{module}.py", 1, module=module)
+    return bool(caught)
+
+
+@pytest.mark.parametrize(
+    ("category", "text", "module", "shown"),
+    [
+        (FutureWarning, "`isinstance(treespec, LeafSpec)` is deprecated", "lightning.pytorch.utilities._pytree", False),
+        (DeprecationWarning, "old", "torchmetrics.detection", False),
+        (DeprecationWarning, "old", "torchvision_of_mine", True),
+        (FutureWarning, "old", "hedgeseg.seeds", True),
+        (UserWarning, "The 'val_dataloader' does not have many workers which may be a bottleneck", "lightning", False),
+        (UserWarning, "Checkpoint directory exists and is not empty", "lightning", True),
+        (UserWarning, "3 seeds are left out", "hedgeseg.seeds.score", True),
+    ],
+)
+def test_warnings(category, text, module, shown):
+    assert said(category, text, module) is shown
+
+
+def test_remarks_of_lightning(monkeypatch):
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    told = ["💡 Tip: try our cloud", "Seed set to 0", "SeedWriter: 8 written", "GPU available: True (cuda), used: True"]
+    shown = []
+    handler = logging.Handler()
+    handler.emit = lambda record: shown.append(record.getMessage())
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    with quiet():
+        for text in told:
+            logger.info(text)
+    assert shown == told[2:]
+    logger.info(told[0])
+    assert shown[-1] == told[0]
