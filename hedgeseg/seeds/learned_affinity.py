@@ -226,7 +226,7 @@ def learn_affinity(
                     loss.backward()
                 optimizer.step()
                 schedule.step()
-                progress.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
+                progress.set_postfix({"loss": f"{float(loss.detach()):.3f}"}, refresh=False)
                 progress.update()
         progress.close()
     return head.eval()
