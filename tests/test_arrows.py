@@ -68,6 +68,53 @@ def test_arrows_inside_the_package(part):
                 assert any(inner == a or inner.startswith(a + ".") for a in allowed), f"{file} imports {name}"
 
 
+# The floors of the engine, lowest first: a file imports from its own floor and from those below it.
+FLOORS = (
+    {"operations", "errors", "samples", "aliasing", "constants", "custom_functions", "explaining", "fused", "precision",
+     "inputs"},
+    {"nodes", "kept", "modules", "tape", "replay", "attention", "branches", "batch_statistics", "tracing",
+     "tracing_moves", "tracing_rules", "tokens", "read_tokens", "watch", "finite", "one_logit", "coupling", "recording",
+     "remarks", "feature_map"},
+    {"rules"},
+    {"stages", "sweep", "head", "projection"},
+    {"layers", "layer_names", "last_maps", "families", "methods", "one_by_one", "contributions", "api"},
+)  # fmt: skip
+
+
+def floor_of(name):
+    return next((i for i, floor in enumerate(FLOORS) if name.split(".")[0] in floor), None)
+
+
+def test_operations_lie_below_rules_and_rules_below_the_sweep():
+    engine = PACKAGE / "attribution"
+    for file in engine.rglob("*.py"):
+        path = file.relative_to(engine).with_suffix("").parts
+        mine = floor_of(path[0])
+        if path == ("__init__",):
+            continue
+        assert mine is not None, f"{file} has no floor"
+        for name in imported(file):
+            if name.startswith("hedgeseg.attribution."):
+                other = floor_of(name.removeprefix("hedgeseg.attribution."))
+                assert other is None or other <= mine, f"{file} imports {name}"
+    assert not [n for n in imported(engine / "operations.py") if n.startswith("hedgeseg")]
+
+
+def test_the_engines_files_import_one_another_without_a_circle():
+    engine = PACKAGE / "attribution"
+    names = {".".join(f.relative_to(engine).with_suffix("").parts).removesuffix(".__init__"): f
+             for f in engine.rglob("*.py")}  # fmt: skip
+    read = {
+        name: {n.removeprefix("hedgeseg.attribution.") for n in imported(file)} & names.keys() - {name}
+        for name, file in names.items()
+        if name != "__init__"
+    }
+    while free := [name for name, others in read.items() if not others & read.keys()]:
+        for name in free:
+            del read[name]
+    assert not read, f"these import one another: {sorted(read)}"
+
+
 def test_who_knows_lightning_and_wandb():
     for file in [*PACKAGE.rglob("*.py"), *(ROOT / "callbacks").rglob("*.py")]:
         parts = file.resolve().relative_to(ROOT).parts

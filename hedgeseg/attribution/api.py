@@ -20,15 +20,16 @@ from torch import Tensor, nn
 
 from hedgeseg.attribution.errors import NonFiniteError, UnsupportedOpError
 from hedgeseg.attribution.explaining import explaining
+from hedgeseg.attribution.families import family_layer
 from hedgeseg.attribution.inputs import Targets, check_images, target_lists
-from hedgeseg.attribution.layers import AND, LayerLike, family_layer, find_layers, paths_of
+from hedgeseg.attribution.layer_names import AND, LayerLike, paths_of
+from hedgeseg.attribution.layers import find_layers
 from hedgeseg.attribution.methods import METHODS
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.nodes import Keeps
 from hedgeseg.attribution.one_by_one import explain_safely
 from hedgeseg.attribution.recording import OutputKey, record, refuse_opaque, select_logits
-from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.sweep import Conservation
-from hedgeseg.attribution.tape import Keeps
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def resolve_layer(model: nn.Module, images: Tensor, layer: LayerLike = None, out
     paths = paths_of(network, layer)
     with explaining(network):
         images = images[:2].detach().clone() if images.is_inference() else images[:2].detach()
-        recording = record(network, images, lambda op: Keeps(), is_weighted, frozenset(), output)
+        recording = record(network, images, lambda op: Keeps(), frozenset(), output)
         return AND.join(find_layers(recording, paths, family_layer(network)))
 
 

@@ -12,12 +12,10 @@ from typing import Any
 
 import torch
 
-from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.nodes import Op, Value
+from hedgeseg.attribution.operations import MATRIX_PRODUCTS, SOFTMAXES
 
 aten = torch.ops.aten
-
-SOFTMAXES = frozenset({aten._softmax, aten._safe_softmax})
-MATRIX_PRODUCTS = frozenset({aten.bmm, aten.baddbmm, aten.mm, aten.addmm, aten.linear})
 
 # Of a tensor of attention weights they make another.
 _KEEPING = frozenset(

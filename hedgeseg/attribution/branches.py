@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
-from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.nodes import Op, Value
+from hedgeseg.attribution.operations import (
+    ACTIVATIONS,
+    COPIES,
+    GATES,
+    MOVES,
+    POINTWISE,
+    PRODUCTS,
+    QUOTIENTS,
+    SUMS,
+    VIEWS,
+    is_weighted,
+)
 
 
 @dataclass(frozen=True)
@@ -24,13 +34,12 @@ class Fork:
     depths: tuple[int, int]
 
 
-def find_fork(first: Value, second: Value, is_weighted: Callable[[Any], bool]) -> Fork:
+def find_fork(first: Value, second: Value) -> Fork:
     """Walk back from two values, always from the later one, until a single common origin is left.
 
     Args:
         first: One operand.
         second: The other.
-        is_weighted: Whether an operator packet multiplies by weights.
 
     Returns:
         The fork.
@@ -64,28 +73,53 @@ def _longest(depths: list[int | None]) -> tuple[int, int]:
     return first or 0, second or 0
 
 
-def main_branch(op: Op, is_weighted: Callable[[Any], bool]) -> Value | None:
+def main_branch(op: Op) -> Value | None:
     """The operand of a sum of two values with the convolutions.
 
     Args:
         op: A sum whose first two arguments are values.
-        is_weighted: Whether an operator packet multiplies by weights.
 
     Returns:
         The operand whose path from the fork passes more operations with weights, or None if they pass equally many.
     """
     first, second = op.args[0], op.args[1]
-    fork = find_fork(first, second, is_weighted)
+    fork = find_fork(first, second)
     if fork.depths[0] == fork.depths[1]:
         return None
     return first if fork.depths[0] > fork.depths[1] else second
 
 
-def is_pointwise_of(value: Value, origin: Value, is_pointwise: Callable[[Op], bool]) -> bool:
+def signal_of(first: Value, second: Value) -> Value | None:
+    """The operand of a product that relevance follows, or None where both are equals."""
+    sizes = first.shape.numel(), second.shape.numel()
+    if sizes[0] != sizes[1]:
+        return first if sizes[0] > sizes[1] else second
+    gated = _is_gate(first), _is_gate(second)
+    if gated[0] != gated[1]:
+        return second if gated[0] else first
+    if _is_pointwise_of(second, first):
+        return first
+    if _is_pointwise_of(first, second):
+        return second
+    return None
+
+
+def _is_gate(value: Value) -> bool:
+    op = value.producer
+    while op is not None and (op.packet in COPIES or op.packet in VIEWS or op.packet in MOVES):
+        op = op.inputs[0].producer
+    return op is not None and op.packet in GATES
+
+
+def _is_pointwise(op: Op) -> bool:
+    return op.packet in ACTIVATIONS | POINTWISE | COPIES | SUMS | PRODUCTS | QUOTIENTS
+
+
+def _is_pointwise_of(value: Value, origin: Value) -> bool:
     """Whether `value` was computed from `origin` by pointwise operations alone."""
     while value is not origin:
         op = value.producer
-        if op is None or not is_pointwise(op) or not op.inputs:
+        if op is None or not _is_pointwise(op) or not op.inputs:
             return False
         value = max(op.inputs, key=lambda v: v.order)
     return True

@@ -11,7 +11,7 @@ from hedgeseg.attribution.inputs import check_images
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layers
 from hedgeseg.attribution.methods.method import Problem
 from hedgeseg.attribution.recording import OutputKey
-from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def contributions(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.nodes import Value
+from hedgeseg.attribution.operations import ACTIVATIONS, COPIES, NORMALISATIONS, SUMS
 from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.structural import ACTIVATIONS, COPIES, NORMALISATIONS, SUMS
 from hedgeseg.attribution.samples import Samples
-from hedgeseg.attribution.tape import Tape, Value
+from hedgeseg.attribution.tape import Tape
 from hedgeseg.attribution.tokens import TokenGrid, find_grid
 
 aten = torch.ops.aten

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.errors import NonFiniteError
-from hedgeseg.attribution.rules.linear import CONVOLUTIONS, WEIGHTED
-from hedgeseg.attribution.rules.structural import COPIES, NORMALISATIONS, PRODUCTS, SUMS, VIEWS
-from hedgeseg.attribution.tape import Keeps, Op, Tape, found
+from hedgeseg.attribution.nodes import Keeps, Op, found
+from hedgeseg.attribution.operations import CONVOLUTIONS, COPIES, NORMALISATIONS, PRODUCTS, SUMS, VIEWS, WEIGHTED
+from hedgeseg.attribution.tape import Tape
 
 aten = torch.ops.aten
 
@@ -120,7 +120,7 @@ def _first_fault(model: nn.Module, image: Tensor) -> str | None:
             if (name := weights.get(t.untyped_storage()._cdata)) is not None and _bad(t, masked=True):
                 aside.append(f"{packet} is given {_kind(t)} in the weights {name!r}")
 
-    tape = Tape(own, lambda op: Keeps(inputs=True, outputs=True), lambda packet: False, look_aside=look_aside)
+    tape = Tape(own, lambda op: Keeps(inputs=True, outputs=True), look_aside=look_aside)
     try:
         with torch.no_grad(), tape.following(model), tape:
             model(own)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.constant import constant
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.inputs import check_targets
+from hedgeseg.attribution.nodes import Value
 from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.replay import replay
 from hedgeseg.attribution.rules.linear import data
-from hedgeseg.attribution.tape import Value
-from hedgeseg.attribution.tracing import leading_to
-
-
-class LostValueError(RuntimeError):
-    """A tensor that the head needs was not kept; record again with the layer's name in `wanted`."""
 
 
 def run_head(recording: Recording, given: Mapping[Value, Tensor]) -> Tensor:
@@ -36,24 +30,9 @@ def run_head(recording: Recording, given: Mapping[Value, Tensor]) -> Tensor:
     Raises:
         LostValueError: If the head reads something besides the layers that was not kept.
     """
-    computed: dict[Value, Any] = dict(given)
     dtype = next(iter(given.values())).dtype
-
-    def lookup(argument: Any) -> Any:
-        if isinstance(argument, Value):
-            if argument in computed:
-                return computed[argument]
-            if argument.data is None:
-                raise LostValueError(f"a tensor {tuple(argument.shape)} beside the layer is needed and was not kept")
-            argument = argument.data
-        return constant(argument, dtype)
-
-    for op in leading_to(recording.class_logits_value, stops=given):
-        if any(v in computed for v in op.inputs):
-            outputs = op.run(lookup)
-            made = {v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None and v not in given}
-            computed.update(made)
-    return computed[recording.class_logits_value]
+    logits: Tensor = replay(recording.class_logits_value, given, dtype)
+    return logits
 
 
 def head_gradients(recording: Recording, layers: Sequence[Value], targets: Tensor) -> list[tuple[Tensor, Tensor]]:

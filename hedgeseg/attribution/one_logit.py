@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.rules.linear import is_weighted
-from hedgeseg.attribution.rules.structural import AVERAGES, COPIES, PRODUCTS, QUOTIENTS, SUMS, VIEWS
-from hedgeseg.attribution.tape import Op, Tape, Value
+from hedgeseg.attribution.nodes import Op, Value
+from hedgeseg.attribution.operations import AVERAGES, COPIES, PRODUCTS, QUOTIENTS, SUMS, VIEWS, is_weighted
+from hedgeseg.attribution.tape import Tape
 
 aten = torch.ops.aten
 

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.feature_map import channels_first, spread_over_channels
-from hedgeseg.attribution.rules.linear import CONVOLUTIONS, WEIGHTED, linear_map
-from hedgeseg.attribution.rules.structural import (
+from hedgeseg.attribution.nodes import Op, Value
+from hedgeseg.attribution.operations import (
     ACTIVATIONS,
     AVERAGES,
+    CONVOLUTIONS,
     COPIES,
     MAXIMA,
     MOVES,
@@ -28,13 +29,13 @@ from hedgeseg.attribution.rules.structural import (
     PRODUCTS,
     QUOTIENTS,
     SUMS,
-    concatenate,
-    single,
-    structural_rules,
-    sum_rule,
+    WEIGHTED,
 )
-from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
-from hedgeseg.attribution.tape import Op, Tape, Value
+from hedgeseg.attribution.rules.linear import linear_map
+from hedgeseg.attribution.rules.rule import Relevance, Rule, RuleBook, composite
+from hedgeseg.attribution.rules.structural import concatenate, single, structural_rules, sum_rule
+from hedgeseg.attribution.sweep import sweep
+from hedgeseg.attribution.tape import Tape
 
 aten = torch.ops.aten
 
@@ -143,18 +144,16 @@ def _copies(value: Value) -> tuple[int, int]:
 
 def _rule_book(method: str) -> RuleBook:
     """Moves are undone; what has weights or pools leaves positions where they are, on the grid of its input."""
-    rules = structural_rules()
-    for packets, function in (
-        (CONVOLUTIONS | MAXIMA | AVERAGES | _RESIZES, _regrid),
-        (WEIGHTED - CONVOLUTIONS, _over_features),
-        ({aten.mean, aten.sum}, _evenly),
-        (SUMS, sum_rule(_halves)),
-        ({aten.cat}, _parts),
-    ):
-        rules.update(dict.fromkeys(packets, Rule(function)))
+    classes = {
+        CONVOLUTIONS | MAXIMA | AVERAGES | _RESIZES: Rule(_regrid),
+        WEIGHTED - CONVOLUTIONS: Rule(_over_features),
+        frozenset({aten.mean, aten.sum}): Rule(_evenly),
+        SUMS: Rule(sum_rule(_halves)),
+        frozenset({aten.cat}): Rule(_parts),
+    }
     return RuleBook(
         method,
-        rules,
+        composite(classes, over=structural_rules()),
         advice="It lies between the layer and the copies of the image that this model looks at, through which a coarse "
         "map can't be carried back. Choose a layer= before it, or a method that propagates to the pixels (hedge).",
     )

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from hedgeseg.attribution.errors import OutputError, UnsupportedModelError
 from hedgeseg.attribution.finite import Suspicion, refuse_non_finite
+from hedgeseg.attribution.nodes import Keeps, Op, Value
 from hedgeseg.attribution.one_logit import sides_by_weights, two_sides
-from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
+from hedgeseg.attribution.tape import Tape
 from hedgeseg.attribution.tracing import trace_samples
 from hedgeseg.attribution.tracing_rules import TRANSFERS
 
@@ -55,7 +56,6 @@ def record(
     model: nn.Module,
     images: Tensor,
     keeps: Callable[[Op], Keeps],
-    is_weighted: Callable[[Any], bool],
     wanted: frozenset[str] = frozenset(),
     output: OutputKey = None,
     binary: bool = True,
@@ -68,7 +68,6 @@ def record(
         model: A module in evaluation mode; it is neither changed nor traced.
         images: (N, C, H, W) or (N, C, L) or (N, C, D, H, W), as the model takes them.
         keeps: For an operation, which of its tensors are needed after the pass.
-        is_weighted: Whether an operator packet multiplies by weights.
         wanted: Module paths whose outputs, and all that comes after them, are kept.
         output: Which entry of a tuple or dict of outputs holds the logits.
         binary: Whether one logit has two sides, targets 0 and 1.
@@ -86,7 +85,7 @@ def record(
     with torch.no_grad():
         own = images.detach().clone()  # a model may write into its input
         suspicion = Suspicion()
-        tape = Tape(own, keeps, is_weighted, wanted, suspicion.look, suspicion.look)
+        tape = Tape(own, keeps, wanted, suspicion.look, suspicion.look)
         with tape.following(model), tape:
             logits = select_logits(model(own), len(images), output)
             class_logits = logits

@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 
+from hedgeseg.attribution.batch_statistics import couples_images
+from hedgeseg.attribution.nodes import Op, Value
+from hedgeseg.attribution.operations import BATCH_NORMS, COPIES, PROBABILITIES, VIEWS, WEIGHTED
 from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.batch_norm import couples_images
-from hedgeseg.attribution.rules.linear import WEIGHTED
-from hedgeseg.attribution.rules.structural import BATCH_NORMS, COPIES, PROBABILITIES, VIEWS
-from hedgeseg.attribution.tape import Op, Value
 from hedgeseg.attribution.watch import sum_to_one
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.errors import LayerError
-from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.nodes import Op, Value
 
 aten = torch.ops.aten
 

@@ -26,11 +26,12 @@ or wrong. A single image needs no digit, but its `Samples` still tell copies fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from hedgeseg.attribution.nodes import Op, Value, leading_to
 from hedgeseg.attribution.samples import Samples
-from hedgeseg.attribution.tape import Op, Tape, Value
+from hedgeseg.attribution.tape import Tape
 
 # A number that python reads from a tensor may steer everything behind it.
 _LEAVES_TORCH = frozenset({"aten._local_scalar_dense", "aten.item", "aten.is_nonzero", "aten.equal"})
@@ -73,16 +74,3 @@ def trace_samples(tape: Tape, transfers: Mapping[Any, Transfer], end: Value) -> 
     if batch == 1:
         return None
     return end.producer if mixing is None and end.samples != Samples(batch) else mixing
-
-
-def leading_to(end: Value, stops: Container[Value] = ()) -> list[Op]:
-    """The operations that a value depends on, in order of execution; none that only a stop depends on."""
-    found: set[Op] = set()
-    todo = [end]
-    while todo:
-        value = todo.pop()
-        op = value.producer
-        if op is not None and op not in found and value not in stops:
-            found.add(op)
-            todo.extend(op.inputs)
-    return sorted(found, key=lambda op: op.index)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hedgeseg.attribution.batch_statistics import folds_images, uses_batch
 from hedgeseg.attribution.finite import Suspicion
-from hedgeseg.attribution.rules.batch_norm import folds_images, uses_batch
-from hedgeseg.attribution.rules.structural import BATCH_NORMS, PROBABILITIES
-from hedgeseg.attribution.tape import Op, found
+from hedgeseg.attribution.nodes import Op, found
+from hedgeseg.attribution.operations import BATCH_NORMS, PROBABILITIES
 
 
 class Watch(TorchDispatchMode):

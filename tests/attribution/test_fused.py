@@ -6,9 +6,8 @@ from torch import nn
 
 from hedgeseg.attribution.attention import attention_side, mixes_images
 from hedgeseg.attribution.explaining import explaining
+from hedgeseg.attribution.nodes import Keeps
 from hedgeseg.attribution.recording import record
-from hedgeseg.attribution.rules.linear import is_weighted
-from hedgeseg.attribution.tape import Keeps
 
 
 class Attending(nn.Module):
@@ -30,7 +29,7 @@ class Attending(nn.Module):
 
 def recorded(model, images):
     with explaining(model):
-        return record(model, images, lambda op: Keeps(), is_weighted)
+        return record(model, images, lambda op: Keeps())
 
 
 def attentions(recording):

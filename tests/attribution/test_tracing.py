@@ -5,15 +5,13 @@ import torch
 from stacked_networks import PLANS, Stacked
 from torch import nn
 
+from hedgeseg.attribution.nodes import Keeps, leading_to
 from hedgeseg.attribution.recording import MixedImagesError, record
-from hedgeseg.attribution.rules.linear import is_weighted
 from hedgeseg.attribution.samples import Samples, by_sample, per_sample, spread
-from hedgeseg.attribution.tape import Keeps
-from hedgeseg.attribution.tracing import leading_to
 
 
 def recorded(model, images):
-    recording = record(model, images, lambda op: Keeps(inputs=True, outputs=True), is_weighted)
+    recording = record(model, images, lambda op: Keeps(inputs=True, outputs=True))
     values = [recording.tape.images]
     values += [v for op in leading_to(recording.logits_value) for v in op.outputs if v is not None]
     return values

@@ -14,15 +14,8 @@ from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.head import run_head
 from hedgeseg.attribution.methods.from_logits import classifiers, record_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
-from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.agf import guided_factorisation, plain, through_flattening
-from hedgeseg.attribution.rules.arithmetic import safe_divide
-from hedgeseg.attribution.rules.gradient import beside_gradient
-from hedgeseg.attribution.rules.layered import signed_proportion
-from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map, product_keeps
-from hedgeseg.attribution.rules.proportional import adjoint
-from hedgeseg.attribution.rules.residual import by_branch
-from hedgeseg.attribution.rules.structural import (
+from hedgeseg.attribution.nodes import Keeps, Op, Value
+from hedgeseg.attribution.operations import (
     ACTIVATIONS,
     AVERAGES,
     MAXIMA,
@@ -32,6 +25,18 @@ from hedgeseg.attribution.rules.structural import (
     QUOTIENTS,
     SUMS,
     VIEWS,
+    WEIGHTED,
+)
+from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.rules.agf import guided_factorisation, plain, through_flattening
+from hedgeseg.attribution.rules.arithmetic import safe_divide
+from hedgeseg.attribution.rules.gradient import beside_gradient
+from hedgeseg.attribution.rules.layered import signed_proportion
+from hedgeseg.attribution.rules.linear import Convolution, Dense, data, linear_map, product_keeps
+from hedgeseg.attribution.rules.proportional import adjoint
+from hedgeseg.attribution.rules.residual import by_branch
+from hedgeseg.attribution.rules.rule import Relevance, Rule, RuleBook, composite
+from hedgeseg.attribution.rules.structural import (
     average,
     influence,
     pass_through,
@@ -42,8 +47,7 @@ from hedgeseg.attribution.rules.structural import (
     winner,
 )
 from hedgeseg.attribution.rules.zbeta import z_beta
-from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
-from hedgeseg.attribution.tape import Keeps, Op, Value
+from hedgeseg.attribution.sweep import sweep
 
 
 def explain(problem: Problem) -> Explanation:
@@ -116,19 +120,19 @@ def rule_book() -> RuleBook:
         g_in = adjoint(linear, g, linear.weight)
         return [(value, torch.cat([_on_layer(op, value, linear, phi, g, g_in), g_in]))]
 
-    rules = structural_rules()
-    rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, product_keeps)))
-    for packets, function in (
-        (ACTIVATIONS, _masked),
-        (NORMALISATIONS | POINTWISE, pass_through),
-        (AVERAGES, average),
-        (MAXIMA, winner),
-        (PRODUCTS | QUOTIENTS, signal_of_product),
-        (SUMS, sum_rule(by_branch(signed_proportion, influence))),
-    ):
+    beside = {
+        ACTIVATIONS: _masked,
+        NORMALISATIONS | POINTWISE: pass_through,
+        AVERAGES: average,
+        MAXIMA: winner,
+        PRODUCTS | QUOTIENTS: signal_of_product,
+        SUMS: sum_rule(by_branch(signed_proportion, influence)),
+    }
+    classes = {WEIGHTED: Rule(weighted, product_keeps)}
+    for packets, function in beside.items():
         keeps = Keeps(inputs=True, outputs=packets in (ACTIVATIONS, MAXIMA))
-        rules.update(dict.fromkeys(packets, Rule(beside_gradient(function), keeps)))
-    return RuleBook("agf", rules)
+        classes[packets] = Rule(beside_gradient(function), keeps)
+    return RuleBook("agf", composite(classes, over=structural_rules()))
 
 
 def _on_layer(op: Op, value: Value, linear: Convolution | Dense, phi: Tensor, g: Tensor, g_in: Tensor) -> Tensor:

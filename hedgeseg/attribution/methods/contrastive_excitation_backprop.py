@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor
-
-from hedgeseg.attribution.layers import AND
+from hedgeseg.attribution.layer_names import AND
 from hedgeseg.attribution.methods.excitation_backprop import default_layer, walk
 from hedgeseg.attribution.methods.from_logits import classifiers, record_with_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.excitation import contrast, excitation_rules
-from hedgeseg.attribution.rules.layered import on_layer
-from hedgeseg.attribution.rules.linear import Convolution, Dense
-from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Op
+from hedgeseg.attribution.rules.layered import on_layer, plain
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def explain(problem: Problem, relu: bool = True) -> Explanation:
@@ -35,13 +31,9 @@ def explain(problem: Problem, relu: bool = True) -> Explanation:
         its opposite. Without `relu` their sum at the layer is 0, wherever the target has weights of both signs. Cost:
         as ``excitation_backprop``.
     """
-
-    def top(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return contrast(linear, x, r)
-
     book = RuleBook("contrastive_excitation_backprop", excitation_rules())
     recording, layers = record_with_layers(problem, book, default_layer(problem.model))
-    book = replace(book, special=dict.fromkeys(classifiers(recording), on_layer(top)))
+    book = replace(book, special=dict.fromkeys(classifiers(recording), on_layer(plain(contrast))))
     maps = walk(problem, recording, book, list(layers.values()), relu)
     return Explanation(maps, recording.logits, AND.join(layers))
 

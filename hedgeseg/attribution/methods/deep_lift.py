@@ -14,9 +14,8 @@ from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr
 from hedgeseg.attribution.methods.from_forward import explain_each
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.methods.replay import Replay
+from hedgeseg.attribution.nodes import Keeps
 from hedgeseg.attribution.recording import record
-from hedgeseg.attribution.rules.linear import is_weighted
-from hedgeseg.attribution.tape import Keeps
 
 
 def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
@@ -49,7 +48,6 @@ def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
             problem.model,
             pair,
             lambda op: Keeps(),
-            is_weighted,
             output=problem.output,
             binary=problem.binary,
             apart=False,

@@ -5,28 +5,18 @@ r = attribute(model, images, targets, method="deep_taylor")
 
 from __future__ import annotations
 
-from torch import Tensor
+from functools import partial
 
 from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.alpha_beta import alpha_beta_joint
-from hedgeseg.attribution.rules.layered import layered_rules, positive_proportion
-from hedgeseg.attribution.rules.linear import Convolution, Dense
-from hedgeseg.attribution.rules.zbeta import z_beta
-from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Op
+from hedgeseg.attribution.rules.layered import Z_BOX, layered_rules, plain, positive_proportion
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def rule_book() -> RuleBook:
     """z+ without biases; a residual sum is a layer with weights of 1."""
-
-    def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return alpha_beta_joint(linear, x, r, alpha=1)
-
-    def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, samples=op.samples)
-
-    return RuleBook("deep_taylor", layered_rules(hidden, first, positive_proportion))
+    return RuleBook("deep_taylor", layered_rules(plain(partial(alpha_beta_joint, alpha=1)), Z_BOX, positive_proportion))
 
 
 def explain(problem: Problem) -> Explanation:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from hedgeseg.attribution.families import family_layer
 from hedgeseg.attribution.feature_map import channels_first
-from hedgeseg.attribution.layers import AND, clean, family_layer
+from hedgeseg.attribution.layer_names import AND, clean
 from hedgeseg.attribution.methods.from_logits import one_hot, propagate_between, record_with_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.nodes import Value
 from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.excitation import excitation_rules
-from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Value
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def explain(problem: Problem) -> Explanation:

@@ -9,21 +9,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.attention import MATRIX_PRODUCTS, attention_side, mixes_images, operands
+from hedgeseg.attribution.attention import attention_side, mixes_images, operands
 from hedgeseg.attribution.errors import UnsupportedOpError
 from hedgeseg.attribution.feature_map import grid_of
-from hedgeseg.attribution.layers import find_last_maps
+from hedgeseg.attribution.last_maps import find_last_maps
 from hedgeseg.attribution.methods.from_logits import one_hot, record_logits
 from hedgeseg.attribution.methods.method import Problem
+from hedgeseg.attribution.nodes import Keeps, Op, Value, leading_to
+from hedgeseg.attribution.operations import MATRIX_PRODUCTS
 from hedgeseg.attribution.projection import resize
 from hedgeseg.attribution.rules.gradient import gradient
 from hedgeseg.attribution.rules.linear import data
+from hedgeseg.attribution.rules.rule import Relevance, Rule, RuleBook
 from hedgeseg.attribution.rules.structural import single
 from hedgeseg.attribution.samples import Samples
-from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
-from hedgeseg.attribution.tape import Keeps, Op, Value
+from hedgeseg.attribution.sweep import sweep
 from hedgeseg.attribution.tokens import TokenGrid
-from hedgeseg.attribution.tracing import leading_to
 
 
 @dataclass(eq=False)

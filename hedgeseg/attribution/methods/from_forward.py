@@ -12,7 +12,7 @@ from hedgeseg.attribution.errors import UnsupportedModelError
 from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.finite import refuse_non_finite
 from hedgeseg.attribution.inputs import check_targets
-from hedgeseg.attribution.layers import AND
+from hedgeseg.attribution.layer_names import AND
 from hedgeseg.attribution.methods.method import Explanation, Problem
 from hedgeseg.attribution.one_logit import two_sides
 from hedgeseg.attribution.recording import select_logits

@@ -6,15 +6,17 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from hedgeseg.attribution.families import family_layer
 from hedgeseg.attribution.feature_map import FeatureMap, FeatureMaps, channels_first
-from hedgeseg.attribution.head import LostValueError, head_gradients
-from hedgeseg.attribution.layers import AND, family_layer, find_layers
+from hedgeseg.attribution.head import head_gradients
+from hedgeseg.attribution.layer_names import AND
+from hedgeseg.attribution.layers import find_layers
 from hedgeseg.attribution.methods.method import Problem
+from hedgeseg.attribution.nodes import LostValueError
 from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.recording import record
 from hedgeseg.attribution.remarks import remarks_on
-from hedgeseg.attribution.rules.linear import is_weighted
-from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def record_to_layers(problem: Problem, book: RuleBook) -> FeatureMaps:
@@ -31,9 +33,7 @@ def record_to_layers(problem: Problem, book: RuleBook) -> FeatureMaps:
     family = family_layer(problem.model)
     wanted = frozenset(problem.layers or ([family] if family is not None else []))
     while True:
-        recording = record(
-            problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output, problem.binary
-        )
+        recording = record(problem.model, problem.images, book.keeps, wanted, problem.output, problem.binary)
         problem.remarks.update(remarks_on(recording))
         layers = find_layers(recording, problem.layers, family)
         try:

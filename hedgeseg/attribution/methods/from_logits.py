@@ -9,15 +9,16 @@ from torch import Tensor
 
 from hedgeseg.attribution.errors import LayerError, UnsupportedOpError
 from hedgeseg.attribution.inputs import check_targets
-from hedgeseg.attribution.layers import find_layers, name_of
+from hedgeseg.attribution.layer_names import name_of
+from hedgeseg.attribution.layers import find_layers
 from hedgeseg.attribution.methods.from_forward import refuse_layer
 from hedgeseg.attribution.methods.method import Problem
+from hedgeseg.attribution.nodes import Op, Value, leading_to
+from hedgeseg.attribution.operations import is_weighted
 from hedgeseg.attribution.recording import Recording, record
 from hedgeseg.attribution.remarks import remarks_on
-from hedgeseg.attribution.rules.linear import is_weighted
-from hedgeseg.attribution.sweep import RuleBook, sweep
-from hedgeseg.attribution.tape import Op, Value
-from hedgeseg.attribution.tracing import leading_to
+from hedgeseg.attribution.rules.rule import RuleBook
+from hedgeseg.attribution.sweep import sweep
 
 
 def record_logits(problem: Problem, book: RuleBook) -> Recording:
@@ -78,9 +79,7 @@ def _before_the_sides_part(recording: Recording, layers: dict[str, Value], by_us
 
 
 def _record(problem: Problem, book: RuleBook, wanted: frozenset[str]) -> Recording:
-    recording = record(
-        problem.model, problem.images, book.keeps, is_weighted, wanted, problem.output, problem.binary, True
-    )
+    recording = record(problem.model, problem.images, book.keeps, wanted, problem.output, problem.binary, True)
     problem.remarks.update(remarks_on(recording))
     check_targets(problem.targets.tolist(), recording.class_logits.shape[1])
     return recording

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from hedgeseg.attribution.methods.from_logits import one_hot, record_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.nodes import Keeps, Op, Value
+from hedgeseg.attribution.operations import BATCH_NORMS, LAYERS
 from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.gradient import gradient, linear_gradient
-from hedgeseg.attribution.rules.linear import LAYERS, bias_of
-from hedgeseg.attribution.rules.structural import BATCH_NORMS
+from hedgeseg.attribution.rules.linear import bias_of
+from hedgeseg.attribution.rules.rule import Relevance, Rule, RuleBook, composite
 from hedgeseg.attribution.samples import Samples
-from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
-from hedgeseg.attribution.tape import Keeps, Op, Value
+from hedgeseg.attribution.sweep import sweep
 
 # Called with the bias's share of the logit, spread over where it acts, (T, M, O) or (T, M, C, *space), and the value
 # that it was added to.
@@ -92,10 +93,7 @@ def rule_book(on_bias: OnBias) -> RuleBook:
         on_bias(_offset(op, g) * g, op.output)
         return gradient(op, relevance)
 
-    rules = {
-        **dict.fromkeys(LAYERS, Rule(weighted)),
-        **dict.fromkeys(BATCH_NORMS, Rule(normalised, Keeps(inputs=True))),
-    }
+    rules = composite({LAYERS: Rule(weighted), BATCH_NORMS: Rule(normalised, Keeps(inputs=True))})
     return RuleBook("full_grad", rules, fallback=Rule(gradient, Keeps(inputs=True)))
 
 
@@ -103,12 +101,7 @@ def _offset(op: Op, like: Tensor) -> Tensor:
     """What a batch norm with fixed statistics gives for an input of 0: ``b - w mean / sqrt(var + eps)``."""
     zero = like.new_zeros(1, like.shape[2], *(1,) * (like.ndim - 3))
 
-    def at_zero(argument: object) -> object:
-        if isinstance(argument, Value):
-            return zero
-        return argument.detach().to(like.dtype) if isinstance(argument, Tensor) else argument
-
-    y: Tensor = op.run(at_zero)[0]
+    y: Tensor = op.run_on(dict.fromkeys(op.inputs, zero), like.dtype)[0]
     return y
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hedgeseg.attribution.methods.from_layer import channel_weights, projected, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
-from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def explain(problem: Problem, relu: bool = False) -> Explanation:

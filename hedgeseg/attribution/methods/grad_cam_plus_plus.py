@@ -10,7 +10,7 @@ from torch import Tensor
 from hedgeseg.attribution.methods.from_layer import projected, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.rules.arithmetic import safe_divide
-from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def explain(problem: Problem) -> Explanation:

@@ -8,18 +8,15 @@ from __future__ import annotations
 from hedgeseg.attribution.methods.from_logits import one_hot, propagate, record_logits
 from hedgeseg.attribution.methods.gradient import Channels, check_channels, collapse
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
-from hedgeseg.attribution.rules.gradient import RECTIFIERS, gradient, guided, linear_gradient
-from hedgeseg.attribution.rules.linear import CONVOLUTIONS
-from hedgeseg.attribution.sweep import Rule, RuleBook
-from hedgeseg.attribution.tape import Keeps
+from hedgeseg.attribution.nodes import Keeps
+from hedgeseg.attribution.operations import CONVOLUTIONS, RECTIFIERS
+from hedgeseg.attribution.rules.gradient import gradient, guided, linear_gradient
+from hedgeseg.attribution.rules.rule import Rule, RuleBook, composite
 
 
 def rule_book() -> RuleBook:
     """The gradient everywhere but at rectifiers."""
-    rules = {
-        **dict.fromkeys(RECTIFIERS, Rule(guided, Keeps(inputs=True))),
-        **dict.fromkeys(CONVOLUTIONS, Rule(linear_gradient)),
-    }
+    rules = composite({RECTIFIERS: Rule(guided, Keeps(inputs=True)), CONVOLUTIONS: Rule(linear_gradient)})
     return RuleBook("guided_backprop", rules, fallback=Rule(gradient, Keeps(inputs=True)))
 
 

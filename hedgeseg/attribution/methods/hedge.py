@@ -23,37 +23,23 @@ from hedgeseg.attribution.branches import find_fork, main_branch
 from hedgeseg.attribution.feature_map import FeatureMap
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.nodes import Keeps, Op, Value
+from hedgeseg.attribution.operations import NORMALISATIONS, SUMS, WEIGHTED
 from hedgeseg.attribution.precision import NO_BF16, has_bf16
 from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.rules.ablation import hedge_without, terms
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.hedge import hedge
-from hedgeseg.attribution.rules.linear import (
-    WEIGHTED,
-    Convolution,
-    Dense,
-    Mixing,
-    data,
-    is_weighted,
-    linear_map,
-    product_keeps,
-)
+from hedgeseg.attribution.rules.layered import Z_BOX, on_layer
+from hedgeseg.attribution.rules.linear import Convolution, Dense, Mixing, data
 from hedgeseg.attribution.rules.residual import adds_equals, adds_to_tokens
-from hedgeseg.attribution.rules.structural import (
-    NORMALISATIONS,
-    SUMS,
-    concatenate,
-    influence,
-    single,
-    structural_rules,
-    sum_rule,
-)
+from hedgeseg.attribution.rules.rule import Relevance, Rule, RuleBook, composite
+from hedgeseg.attribution.rules.structural import concatenate, influence, single, structural_rules, sum_rule
 from hedgeseg.attribution.rules.workspace import Workspace
-from hedgeseg.attribution.rules.zbeta import z_beta
 from hedgeseg.attribution.samples import Samples, per_sample, spread
 from hedgeseg.attribution.stages import Stages, Wanted, check_stages
-from hedgeseg.attribution.sweep import Relevance, Rule, RuleBook, sweep
-from hedgeseg.attribution.tape import Keeps, Op, Tape, Value
+from hedgeseg.attribution.sweep import sweep
+from hedgeseg.attribution.tape import Tape
 
 aten = torch.ops.aten
 
@@ -181,25 +167,19 @@ def rule_book(
     """
     official = variant == "official"
     if ablate:
-        on_layer: Callable[..., Tensor] = partial(hedge_without, without=terms(ablate))
+        rule: Callable[..., Tensor] = partial(hedge_without, without=terms(ablate))
     else:
-        on_layer = partial(hedge, dtype=torch.bfloat16 if precision == "bf16" else None, workspace=Workspace())
+        rule = partial(hedge, dtype=torch.bfloat16 if precision == "bf16" else None, workspace=Workspace())
 
-    def weighted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
-        r = single(relevance)
-        value, linear = linear_map(op, r.dtype)
-        x = data(value, r.dtype)
-        if value.pixels:
-            return [(value, z_beta(linear, x, r, samples=op.samples))]
+    def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
         pointwise = _is_pointwise(linear, official)
-        inside = on_layer(linear, x, r, samples=op.samples, gamma=gamma, pointwise=pointwise, unit_mass=official)
-        return [(value, inside)]
+        return rule(linear, x, r, samples=op.samples, gamma=gamma, pointwise=pointwise, unit_mass=official)
 
     @cache
     def main(op: Op) -> Value | None:
         if official:
-            return main_branch(op, is_weighted)
-        return main_branch(op, is_weighted) if residual == "main" and not adds_to_tokens(op) else None
+            return main_branch(op)
+        return main_branch(op) if residual == "main" and not adds_to_tokens(op) else None
 
     def share(op: Op, r: Tensor) -> Relevance:
         branch = main(op)
@@ -212,19 +192,17 @@ def rule_book(
             return Keeps()
         return Keeps(inputs=True)
 
-    rules = structural_rules()
-    rules.update(dict.fromkeys(WEIGHTED, Rule(weighted, product_keeps)))
-    rules.update(dict.fromkeys(SUMS, Rule(sum_rule(share), sum_keeps)))
+    classes = {WEIGHTED: on_layer(hidden, Z_BOX), SUMS: Rule(sum_rule(share), sum_keeps)}
     if official:
-        rules.update(dict.fromkeys(NORMALISATIONS, Rule(_official_normalisation, Keeps(inputs=True))))
-        rules[aten.cat] = Rule(_official_concatenation, Keeps(inputs=True))
-    return RuleBook("hedge", rules, equivariant=not official)
+        classes[NORMALISATIONS] = Rule(_official_normalisation, Keeps(inputs=True))
+        classes[frozenset({aten.cat})] = Rule(_official_concatenation, Keeps(inputs=True))
+    return RuleBook("hedge", composite(classes, over=structural_rules()), equivariant=not official)
 
 
 def doubled_forks(tape: Tape) -> dict[Value, float]:
     """The authors' residual block returns twice its main branch: a factor of 2 at every fork."""
     sums = (op for op in tape.ops if op.packet in SUMS and adds_equals(op))
-    return dict.fromkeys({find_fork(op.inputs[0], op.inputs[1], is_weighted).value for op in sums}, 2.0)
+    return dict.fromkeys({find_fork(op.inputs[0], op.inputs[1]).value for op in sums}, 2.0)
 
 
 def _is_pointwise(linear: Convolution | Dense, official: bool) -> bool:

@@ -6,20 +6,20 @@ r = attribute(model, images, targets, method="lrp_alpha_beta", alpha=2.0, varian
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
 
 from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.nodes import Op
 from hedgeseg.attribution.rules.alpha_beta import alpha_beta_joint, alpha_beta_separate
 from hedgeseg.attribution.rules.attention import Attention, attention_rules, check_attention
-from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
+from hedgeseg.attribution.rules.layered import Z_BOX, layered_rules, plain, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
 from hedgeseg.attribution.rules.proportional import stabilised
-from hedgeseg.attribution.rules.zbeta import z_beta
-from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Op
+from hedgeseg.attribution.rules.rule import RuleBook
 
 Variant = Literal["joint", "separate"]
 
@@ -75,14 +75,7 @@ def separate_book(method: str, alpha: float) -> RuleBook:
         method: Whose book it is.
         alpha: See `explain`.
     """
-
-    def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return alpha_beta_separate(linear, x, r, alpha=alpha)
-
-    def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, samples=op.samples)
-
-    return RuleBook(method, layered_rules(hidden, first, signed_proportion))
+    return RuleBook(method, layered_rules(plain(partial(alpha_beta_separate, alpha=alpha)), Z_BOX, signed_proportion))
 
 
 METHOD = Method(

@@ -9,16 +9,16 @@ from torch import Tensor
 
 from hedgeseg.attribution.methods.from_logits import propagate, record_logits, target_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.nodes import Op
+from hedgeseg.attribution.operations import BATCH_NORMS, LAYER_NORMS
 from hedgeseg.attribution.rules.alpha_beta import epsilon_rule
 from hedgeseg.attribution.rules.attention import Attention, attention_rules, check_attention
 from hedgeseg.attribution.rules.batch_norm import affine_batch_norm
-from hedgeseg.attribution.rules.layer_norm import LAYER_NORMS, linear_layer_norm
+from hedgeseg.attribution.rules.layer_norm import linear_layer_norm
 from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
 from hedgeseg.attribution.rules.proportional import Division, stabilised_by_scale
-from hedgeseg.attribution.rules.structural import BATCH_NORMS
-from hedgeseg.attribution.sweep import Relevance, RuleBook
-from hedgeseg.attribution.tape import Op
+from hedgeseg.attribution.rules.rule import Relevance, RuleBook, composite
 
 
 def explain(problem: Problem, epsilon: float = 1e-6, attention: Attention = "cplrp") -> Explanation:
@@ -57,9 +57,8 @@ def explain(problem: Problem, epsilon: float = 1e-6, attention: Attention = "cpl
     def share(op: Op, r: Tensor) -> Relevance:
         return signed_proportion(op, r, divide=division(op))
 
-    rules = layered_rules(hidden, first=None, share=share, of_tokens=share)
-    rules.update(dict.fromkeys(BATCH_NORMS, affine_batch_norm(division)))
-    rules.update(dict.fromkeys(LAYER_NORMS, linear_layer_norm(division)))
+    norms = {BATCH_NORMS: affine_batch_norm(division), LAYER_NORMS: linear_layer_norm(division)}
+    rules = composite(norms, over=layered_rules(hidden, first=None, share=share, of_tokens=share))
     book = RuleBook("lrp_epsilon", attention_rules(attention, rules, division))
     recording = record_logits(problem, book)
     maps = propagate(problem, recording, book, target_logits(problem, recording)).sum(2)

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from hedgeseg.attribution.methods.from_logits import classifiers, one_hot, propagate, record_logits
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
-from hedgeseg.attribution.rules.layered import layered_rules, on_layer, signed_proportion
+from hedgeseg.attribution.nodes import Op
+from hedgeseg.attribution.rules.layered import Z_BOX, by_image, layered_rules, on_layer, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of
 from hedgeseg.attribution.rules.rap import absolute_influence, absolute_proportion, relative_influence
-from hedgeseg.attribution.rules.zbeta import z_beta
-from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Op
+from hedgeseg.attribution.rules.rule import RuleBook
 
 Variant = Literal["rap", "agf"]
 
@@ -54,16 +53,14 @@ def explain(problem: Problem, variant: Variant = "rap") -> Explanation:
 
 def rule_book(variant: Variant) -> RuleBook:
     """The rules of all layers but the classifier."""
+    influence = by_image(relative_influence)
 
     def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
         if variant == "agf" and isinstance(linear, Convolution) and all(k == 1 for k in linear.kernel):
             return absolute_proportion(linear, x, r)
-        return relative_influence(linear, x, r, samples=op.samples)
+        return influence(op, linear, x, r)
 
-    def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, samples=op.samples)
-
-    return RuleBook("rap", layered_rules(hidden, first, signed_proportion))
+    return RuleBook("rap", layered_rules(hidden, Z_BOX, signed_proportion))
 
 
 METHOD = Method(

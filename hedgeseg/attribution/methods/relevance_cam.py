@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hedgeseg.attribution.families import family_layer
 from hedgeseg.attribution.feature_map import channels_first
-from hedgeseg.attribution.layers import AND, family_layer
+from hedgeseg.attribution.layer_names import AND
 from hedgeseg.attribution.methods.from_layer import channel_weights
 from hedgeseg.attribution.methods.from_logits import one_hot, propagate_between, record_with_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
+from hedgeseg.attribution.nodes import Op, Value
 from hedgeseg.attribution.projection import Projection
 from hedgeseg.attribution.recording import Recording
 from hedgeseg.attribution.rules.alpha_beta import relevance_cam_rule
 from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense, bias_of, data
-from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def explain(problem: Problem) -> Explanation:

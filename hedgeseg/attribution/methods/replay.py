@@ -14,12 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.aliasing import view_write
-from hedgeseg.attribution.constant import constant
+from hedgeseg.attribution.batch_statistics import uses_batch
 from hedgeseg.attribution.errors import UnsupportedOpError
-from hedgeseg.attribution.recording import Recording
-from hedgeseg.attribution.rules.batch_norm import uses_batch
-from hedgeseg.attribution.rules.linear import WEIGHTED
-from hedgeseg.attribution.rules.structural import (
+from hedgeseg.attribution.nodes import Op, leading_to
+from hedgeseg.attribution.operations import (
     ACTIVATIONS,
     AVERAGES,
     BATCH_NORMS,
@@ -30,9 +28,10 @@ from hedgeseg.attribution.rules.structural import (
     QUOTIENTS,
     SUMS,
     VIEWS,
+    WEIGHTED,
 )
-from hedgeseg.attribution.tape import Op, Value
-from hedgeseg.attribution.tracing import leading_to
+from hedgeseg.attribution.recording import Recording
+from hedgeseg.attribution.replay import replay
 
 aten = torch.ops.aten
 
@@ -57,26 +56,19 @@ class Replay(nn.Module):
         super().__init__()
         self._recording, self._dtype = recording, dtype
         self.nonlinear = nn.ModuleDict()
-        self._ops = leading_to(recording.class_logits_value)
-        for op in self._ops:
+        self._modules_of: dict[Op, Callable[[Tensor], Tensor]] = {}
+        for op in leading_to(recording.class_logits_value):
             if any(v.dtype.is_floating_point for v in op.outputs if v is not None):
                 module = self._module_for(op)
                 if module is not None:
                     self.nonlinear[str(op.index)] = module
+                    self._modules_of[op] = _on_a_copy(module)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, *space)."""
-        computed: dict[Value, Any] = {self._recording.tape.images: images}
-        for op in self._ops:
-            if str(op.index) in self.nonlinear:
-                # A copy for every module: captum replaces the gradient of the tensor that enters one. That must reach
-                # no other consumer of the tensor, and an activation that made it must see the replaced gradient
-                # (captum alone gets two such modules in a row wrong, as a ReLU and the pooling behind it are).
-                outputs = (self.nonlinear[str(op.index)](computed[op.inputs[0]].clone()),)
-            else:
-                outputs = op.run(lambda a: computed[a] if isinstance(a, Value) else constant(a, self._dtype))
-            computed.update({v: y for v, y in zip(op.outputs, outputs, strict=False) if v is not None})
-        return computed[self._recording.class_logits_value]
+        start = {self._recording.tape.images: images}
+        logits: Tensor = replay(self._recording.class_logits_value, start, self._dtype, self._modules_of)
+        return logits
 
     def _module_for(self, op: Op) -> nn.Module | None:
         """The module that stands for an operation, None for a linear one."""
@@ -106,7 +98,17 @@ class Replay(nn.Module):
         )
 
     def _pointwise(self, op: Op) -> nn.Module:
-        return pointwise(lambda x: op.run(lambda a: x if isinstance(a, Value) else constant(a, self._dtype))[0])
+        return pointwise(lambda x: op.run_on(dict.fromkeys(op.inputs, x), self._dtype)[0])
+
+
+def _on_a_copy(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A module that is given a copy of its input.
+
+    captum replaces the gradient of the tensor that enters a module. That must reach no other consumer of the tensor,
+    and an activation that made it must see the replaced gradient (captum alone gets two such modules in a row wrong, as
+    a ReLU and the pooling behind it are).
+    """
+    return lambda x: module(x.clone())
 
 
 def pointwise(function: Callable[[Tensor], Tensor]) -> nn.Module:

@@ -14,12 +14,9 @@ from hedgeseg.attribution.feature_map import FeatureMap
 from hedgeseg.attribution.methods.from_layer import channel_weights, record_to_layers
 from hedgeseg.attribution.methods.from_logits import propagate_between
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
-from hedgeseg.attribution.rules.layered import layered_rules, positive_proportion
-from hedgeseg.attribution.rules.linear import Convolution, Dense
+from hedgeseg.attribution.rules.layered import Z_BOX, by_image, layered_rules, positive_proportion
 from hedgeseg.attribution.rules.rsp import OFFSET, peak_normalised, relative_start, sectional
-from hedgeseg.attribution.rules.zbeta import z_beta
-from hedgeseg.attribution.sweep import RuleBook
-from hedgeseg.attribution.tape import Op
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def explain(problem: Problem, multi_label: bool = False) -> Explanation:
@@ -63,14 +60,7 @@ def initial_maps(layers: Sequence[FeatureMap], multi_label: bool = False) -> lis
 
 def rule_book() -> RuleBook:
     """The rules of RSP."""
-
-    def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return sectional(linear, x, r, samples=op.samples)
-
-    def first(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return z_beta(linear, x, r, samples=op.samples)
-
-    return RuleBook("rsp", layered_rules(hidden, first, partial(positive_proportion, offset=OFFSET)))
+    return RuleBook("rsp", layered_rules(by_image(sectional), Z_BOX, partial(positive_proportion, offset=OFFSET)))
 
 
 METHOD = Method(

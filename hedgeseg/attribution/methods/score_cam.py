@@ -16,7 +16,7 @@ from hedgeseg.attribution.methods.from_forward import logits_of, rows_at_once
 from hedgeseg.attribution.methods.from_layer import projected, record_to_layers
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 from hedgeseg.attribution.projection import Projection
-from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.rules.rule import RuleBook
 
 
 def explain(problem: Problem) -> Explanation:

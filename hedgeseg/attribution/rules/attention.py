@@ -16,12 +16,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.attention import SOFTMAXES, mixes_images, operands
+from hedgeseg.attribution.attention import mixes_images, operands
+from hedgeseg.attribution.nodes import Keeps, Op
+from hedgeseg.attribution.operations import SOFTMAXES
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.rules.proportional import Division
+from hedgeseg.attribution.rules.rule import Relevance, Rule, composite
 from hedgeseg.attribution.rules.structural import single
-from hedgeseg.attribution.sweep import Relevance, Rule
-from hedgeseg.attribution.tape import Keeps, Op
 
 aten = torch.ops.aten
 
@@ -51,11 +52,8 @@ def attention_rules(
     if attention == "cplrp":
         return table
     products = (aten.bmm, aten.baddbmm, aten.mm, aten.addmm)
-    return {
-        **table,
-        **{packet: bilinear(table[packet], division) for packet in products},
-        **dict.fromkeys(SOFTMAXES, Rule(softmax_taylor, Keeps(inputs=True))),
-    }
+    classes = {frozenset({packet}): bilinear(table[packet], division) for packet in products}
+    return composite({**classes, SOFTMAXES: Rule(softmax_taylor, Keeps(inputs=True))}, over=table)
 
 
 def bilinear(fixed: Rule, division: Callable[[Op], Division]) -> Rule:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from hedgeseg.attribution.errors import UnsupportedOpError
-from hedgeseg.attribution.sweep import Relevance
-from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.nodes import Op, Value
+from hedgeseg.attribution.rules.rule import Relevance
 
 aten = torch.ops.aten
 
@@ -27,7 +26,7 @@ def differentiated(
     op: Op,
     relevance: Sequence[Tensor | None],
     leaves: dict[Value, Tensor],
-    given: Callable[[Any], Any] = lambda argument: argument,
+    dtype: torch.dtype,
 ) -> Relevance:
     """The adjoint of the operation's Jacobian at the leaves, applied to every target's relevance.
 
@@ -35,20 +34,10 @@ def differentiated(
         op: The operation.
         relevance: Of each output, (T, ...) or None.
         leaves: What stands for the values that are differentiated by; they require gradients.
-        given: What the operation is given in place of any other argument.
+        dtype: To compute in what has half precision besides.
     """
-
-    def argument(a: Any) -> Any:
-        if isinstance(a, Value):
-            if a in leaves:
-                return leaves[a]
-            a = a.data
-            if a is None:
-                raise RuntimeError("an index or mask that depends on the image was not kept on the tape")
-        return given(a)
-
     with torch.enable_grad():
-        outputs = op.run(argument)
+        outputs = op.run_on(leaves, dtype)
     reached = [(y, r) for y, r in zip(outputs, relevance, strict=False) if r is not None]
     used = [(y, r) for y, r in reached if y.requires_grad]
     if not used:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.batch_statistics import uses_batch
+from hedgeseg.attribution.nodes import Keeps, Op
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.rules.proportional import Division
+from hedgeseg.attribution.rules.rule import Relevance, Rule
 from hedgeseg.attribution.rules.structural import pass_through, single
-from hedgeseg.attribution.sweep import Relevance, Rule
-from hedgeseg.attribution.tape import Keeps, Op, Value
 
 aten = torch.ops.aten
 
@@ -32,39 +32,9 @@ def affine_batch_norm(division: Callable[[Op], Division]) -> Rule:
         if value.data is None or uses_batch(op):
             return pass_through(op, relevance)
         x = data(value, value.data.dtype)
-        (y, *_), (shift, *_) = _run(op, x), _run(op, x.new_zeros(1, x.shape[1], *(1,) * (x.ndim - 2)))
+        zero = x.new_zeros(1, x.shape[1], *(1,) * (x.ndim - 2))
+        y, shift = (op.run_on({value: at}, x.dtype)[0] for at in (x, zero))
         y, shift = y.to(r.dtype), shift.to(r.dtype)
         return [(value, division(op)(r, y) * (y - shift))]
 
     return Rule(function, Keeps(inputs=True))
-
-
-def _run(op: Op, x: Tensor) -> tuple[Any, ...]:
-    return op.run(lambda argument: x if isinstance(argument, Value) else argument)
-
-
-def uses_batch(op: Op) -> bool:
-    """Whether a batch norm normalises by the statistics of the batch itself."""
-    if op.packet in (aten._native_batch_norm_legit_no_training, aten._batch_norm_no_update):
-        return False
-    return bool(op.argument(5, "training", False)) or not isinstance(op.argument(3, "running_mean"), Tensor)
-
-
-def folds_images(before: Sequence[int], after: Sequence[int]) -> bool:
-    """Whether a view has the images among the channels, (N, C, *space) as (1, N C, *space).
-
-    It is how torch makes an instance norm of a batch norm, whose statistics are then those of each image alone.
-    """
-    return (
-        len(before) == len(after) > 2
-        and after[0] == 1
-        and after[1] == before[0] * before[1]
-        and tuple(before[2:]) == tuple(after[2:])
-    )
-
-
-def couples_images(op: Op) -> bool:
-    """Whether a recorded batch norm normalises images by the statistics of others: not in an instance norm."""
-    x = op.inputs[0]
-    view = x.producer if x.producer is not None and x.producer.packet is aten.view else None
-    return uses_batch(op) and not (view is not None and folds_images(view.inputs[0].shape, x.shape))

@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
+from hedgeseg.attribution.nodes import Keeps
+from hedgeseg.attribution.operations import ACTIVATIONS
 from hedgeseg.attribution.rules.gradient import gradient
-from hedgeseg.attribution.rules.layered import layered_rules, signed_proportion
+from hedgeseg.attribution.rules.layered import layered_rules, plain, signed_proportion
 from hedgeseg.attribution.rules.linear import Convolution, Dense
 from hedgeseg.attribution.rules.proportional import proportional
-from hedgeseg.attribution.rules.structural import ACTIVATIONS
-from hedgeseg.attribution.sweep import Rule
-from hedgeseg.attribution.tape import Keeps, Op
+from hedgeseg.attribution.rules.rule import Rule, composite
 
 TINY = 1e-20
 
@@ -43,13 +43,8 @@ def contrast(linear: Convolution | Dense, x: Tensor, p: Tensor) -> Tensor:
 
 def excitation_rules() -> dict[Any, Rule]:
     """The table: sums share in proportion to their operands."""
-
-    def hidden(op: Op, linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:
-        return excitation(linear, x, r)
-
-    table = layered_rules(hidden, first=None, share=signed_proportion)
-    table.update(dict.fromkeys(ACTIVATIONS, Rule(gradient, Keeps(inputs=True))))
-    return table
+    table = layered_rules(plain(excitation), first=None, share=signed_proportion)
+    return composite({ACTIVATIONS: Rule(gradient, Keeps(inputs=True))}, over=table)
 
 
 def _through(linear: Convolution | Dense, x: Tensor, p: Tensor, weight: Tensor) -> Tensor:

@@ -8,17 +8,14 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.aliasing import view_write
-from hedgeseg.attribution.constant import constant
+from hedgeseg.attribution.nodes import Op, Value
 from hedgeseg.attribution.rules.autograd import differentiable, differentiated
 from hedgeseg.attribution.rules.linear import data, linear_map
 from hedgeseg.attribution.rules.proportional import adjoint
+from hedgeseg.attribution.rules.rule import Relevance, RuleFunction
 from hedgeseg.attribution.rules.structural import single
-from hedgeseg.attribution.sweep import Relevance, RuleFunction
-from hedgeseg.attribution.tape import Op, Value
 
 aten = torch.ops.aten
-
-RECTIFIERS = frozenset({aten.relu, aten.relu_, aten.relu6, aten.hardtanh, aten.hardtanh_})
 
 
 def gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
@@ -34,7 +31,7 @@ def gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
 
     with torch.enable_grad():
         leaves = {v: leaf(v) for v in op.inputs if differentiable(v.dtype)}
-    return differentiated(op, relevance, leaves, lambda a: constant(a, dtype))
+    return differentiated(op, relevance, leaves, dtype)
 
 
 def linear_gradient(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:

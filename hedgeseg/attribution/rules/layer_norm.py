@@ -14,15 +14,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from hedgeseg.attribution.nodes import Keeps, Op
 from hedgeseg.attribution.rules.linear import data
 from hedgeseg.attribution.rules.proportional import Division
+from hedgeseg.attribution.rules.rule import Relevance, Rule
 from hedgeseg.attribution.rules.structural import single
-from hedgeseg.attribution.sweep import Relevance, Rule
-from hedgeseg.attribution.tape import Keeps, Op, Value
 
 aten = torch.ops.aten
-
-LAYER_NORMS = frozenset({aten.native_layer_norm, aten.native_group_norm})
 
 
 def linear_layer_norm(division: Callable[[Op], Division]) -> Rule:
@@ -35,7 +33,7 @@ def linear_layer_norm(division: Callable[[Op], Division]) -> Rule:
     def function(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
         value, r = op.inputs[0], single(relevance)
         x = data(value, r.dtype)
-        y = op.run(lambda a: x if isinstance(a, Value) else a.to(r.dtype) if isinstance(a, Tensor) else a)[0]
+        y = op.run_on({value: x}, r.dtype)[0]
         groups, scale = _groups(op, x)
         deviation = (groups.var(-1, correction=0, keepdim=True) + op.args[-1]).sqrt()
         c = (division(op)(r, y) * scale).view(len(r), *groups.shape) / deviation

@@ -7,13 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
+from hedgeseg.attribution.nodes import Keeps, Op
+from hedgeseg.attribution.operations import SUMS, WEIGHTED
 from hedgeseg.attribution.rules.arithmetic import safe_divide
-from hedgeseg.attribution.rules.linear import WEIGHTED, Convolution, Dense, data, linear_map, product_keeps
+from hedgeseg.attribution.rules.linear import Convolution, Dense, data, linear_map, product_keeps
 from hedgeseg.attribution.rules.proportional import Division
 from hedgeseg.attribution.rules.residual import Share, by_branch
-from hedgeseg.attribution.rules.structural import SUMS, influence, single, structural_rules, sum_rule
-from hedgeseg.attribution.sweep import Relevance, Rule
-from hedgeseg.attribution.tape import Keeps, Op
+from hedgeseg.attribution.rules.rule import Relevance, Rule, composite
+from hedgeseg.attribution.rules.structural import influence, single, structural_rules, sum_rule
+from hedgeseg.attribution.rules.zbeta import z_beta
 
 # From the operation, its linear map, its input (N, ...) and the relevance of its output (T, N, ...) to (T, N, ...).
 LayerRule = Callable[[Op, Convolution | Dense, Tensor, Tensor], Tensor]
@@ -36,6 +38,30 @@ def on_layer(hidden: LayerRule, first: LayerRule | None = None) -> Rule:
     return Rule(function, product_keeps)
 
 
+def plain(rule: Callable[..., Tensor]) -> LayerRule:
+    """A rule ``(linear, x, r)``, which treats every row for itself."""
+    return lambda op, linear, x, r: rule(linear, x, r)
+
+
+def by_image(rule: Callable[..., Tensor]) -> LayerRule:
+    """A rule ``(linear, x, r, *, samples)``, which sums over images."""
+    return lambda op, linear, x, r: rule(linear, x, r, samples=op.samples)
+
+
+Z_BOX: LayerRule = by_image(z_beta)
+"""The z^B rule, for the layer that reads the image."""
+
+
+def on_sum(share: Share, of_tokens: Share = influence) -> Rule:
+    """A rule for sums of two equals.
+
+    Args:
+        share: How they are divided,
+        of_tokens: and those of a transformer's stream and its branches (see `rules.residual`).
+    """
+    return Rule(sum_rule(by_branch(share, of_tokens)), Keeps(inputs=True))
+
+
 def layered_rules(
     hidden: LayerRule, first: LayerRule | None, share: Share, of_tokens: Share = influence
 ) -> dict[Any, Rule]:
@@ -44,13 +70,10 @@ def layered_rules(
     Args:
         hidden: See `on_layer`.
         first: See `on_layer`.
-        share: How sums of two equals are divided,
-        of_tokens: and those of a transformer's stream and its branches (see `rules.residual`).
+        share: See `on_sum`.
+        of_tokens: See `on_sum`.
     """
-    table = structural_rules()
-    table.update(dict.fromkeys(WEIGHTED, on_layer(hidden, first)))
-    table.update(dict.fromkeys(SUMS, Rule(sum_rule(by_branch(share, of_tokens)), Keeps(inputs=True))))
-    return table
+    return composite({WEIGHTED: on_layer(hidden, first), SUMS: on_sum(share, of_tokens)}, over=structural_rules())
 
 
 def signed_proportion(op: Op, r: Tensor, divide: Division = safe_divide) -> Relevance:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hedgeseg.attribution.attention import ADVICE, attention_side, mixes_images, operands
 from hedgeseg.attribution.errors import UnsupportedOpError
-from hedgeseg.attribution.tape import Keeps, Op, Value
+from hedgeseg.attribution.nodes import Keeps, Op, Value
+from hedgeseg.attribution.operations import BATCHED_PRODUCTS, CONVOLUTIONS
 
 aten = torch.ops.aten
-
-CONVOLUTIONS = frozenset({aten.convolution, aten._convolution})
-LAYERS = CONVOLUTIONS | {aten.addmm, aten.mm, aten.linear}
-BATCHED_PRODUCTS = frozenset({aten.bmm, aten.baddbmm})
-WEIGHTED = LAYERS | BATCHED_PRODUCTS
-
-
-def is_weighted(packet: Any) -> bool:
-    """Whether an ATen operator multiplies its input by weights."""
-    return packet in WEIGHTED
 
 
 class LinearMap(Protocol):

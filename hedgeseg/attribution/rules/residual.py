@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hedgeseg.attribution.attention import attention_side, mixes_images
 from hedgeseg.attribution.branches import find_fork
-from hedgeseg.attribution.rules.linear import CONVOLUTIONS, WEIGHTED, is_weighted
-from hedgeseg.attribution.sweep import Relevance
-from hedgeseg.attribution.tape import Op, Value
+from hedgeseg.attribution.nodes import Op, Value
+from hedgeseg.attribution.operations import CONVOLUTIONS, WEIGHTED
+from hedgeseg.attribution.rules.rule import Relevance
 
 Share = Callable[[Op, Tensor], Relevance]
 
@@ -35,7 +35,7 @@ def adds_to_tokens(op: Op) -> bool:
     first, second = op.inputs
     if first is second:
         return False
-    weighted = list(_weighted_between(op, find_fork(first, second, is_weighted).value))
+    weighted = list(_weighted_between(op, find_fork(first, second).value))
     if any(mixes_images(o) and attention_side(o) is not None for o in weighted):
         return True
     convolutions = [o for o in weighted if o.packet in CONVOLUTIONS]

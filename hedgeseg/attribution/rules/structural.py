@@ -9,100 +9,28 @@ import torch
 from torch import Tensor
 
 from hedgeseg.attribution.aliasing import view_write
-from hedgeseg.attribution.branches import is_pointwise_of
+from hedgeseg.attribution.branches import signal_of
 from hedgeseg.attribution.errors import UnsupportedOpError
+from hedgeseg.attribution.nodes import Keeps, Op, Value
+from hedgeseg.attribution.operations import (
+    ACTIVATIONS,
+    AVERAGES,
+    COPIES,
+    MAXIMA,
+    MOVES,
+    NORMALISATIONS,
+    OVERWRITES,
+    POINTWISE,
+    PRODUCTS,
+    QUOTIENTS,
+    VIEWS,
+)
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.autograd import differentiated
 from hedgeseg.attribution.rules.linear import data
-from hedgeseg.attribution.sweep import Relevance, Rule
-from hedgeseg.attribution.tape import Keeps, Op, Value
+from hedgeseg.attribution.rules.rule import Relevance, Rule, composite
 
 aten = torch.ops.aten
-
-ACTIVATIONS = frozenset(
-    {
-        aten.relu, aten.relu_, aten.relu6, aten.hardtanh, aten.hardtanh_, aten.leaky_relu, aten.leaky_relu_,
-        aten.elu, aten.elu_, aten.celu, aten.celu_, aten.selu, aten.selu_, aten.gelu, aten.silu, aten.silu_,
-        aten.mish, aten.mish_, aten.hardswish, aten.hardswish_, aten.hardsigmoid, aten.hardsigmoid_,
-        aten.sigmoid, aten.sigmoid_, aten.tanh, aten.tanh_, aten.softplus, aten.log_sigmoid_forward,
-        aten.threshold, aten.threshold_, aten._prelu_kernel, aten.rrelu_with_noise, aten.rrelu_with_noise_,
-        aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_, aten.clamp_max, aten.clamp_max_,
-        aten.softshrink, aten.hardshrink, aten.erf, aten.sin, aten.square,
-    }
-)  # fmt: skip
-
-BATCH_NORMS = frozenset(
-    {
-        aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training,
-        aten.cudnn_batch_norm, aten.miopen_batch_norm, aten._batch_norm_no_update, aten._batch_norm_with_update,
-    }
-)  # fmt: skip
-
-NORMALISATIONS = BATCH_NORMS | {aten.native_layer_norm, aten.native_group_norm, aten._fused_rms_norm}
-
-POINTWISE = frozenset(
-    {
-        aten.exp, aten.exp_, aten.expm1, aten.log, aten.log_, aten.log1p, aten.sqrt, aten.sqrt_, aten.abs, aten.abs_,
-        aten.neg, aten.neg_, aten.pow, aten.pow_, aten.native_dropout, aten.nan_to_num, aten.nan_to_num_,
-    }
-)  # fmt: skip
-
-COPIES = frozenset(
-    {
-        aten.clone, aten.detach, aten.detach_, aten.alias, aten.contiguous, aten._to_copy, aten.lift_fresh,
-        aten.as_strided_, aten.positive, aten.view_as_real_copy,
-    }
-)  # fmt: skip
-
-VIEWS = frozenset(
-    {aten.view, aten._unsafe_view, aten.reshape, aten.flatten, aten.squeeze, aten.squeeze_, aten.unsqueeze,
-     aten.unsqueeze_, aten._reshape_alias, aten._reshape_copy, aten.unflatten}
-)  # fmt: skip
-
-# Every output entry is an input entry, an average of some that sums to one, or a constant: the adjoint conserves.
-MOVES = frozenset(
-    {
-        aten.permute, aten.transpose, aten.transpose_, aten.t, aten.t_, aten.expand, aten.repeat, aten.slice,
-        aten.select, aten.narrow, aten.split, aten.split_with_sizes, aten.chunk, aten.unbind, aten.stack, aten.roll,
-        aten.flip, aten.index, aten.index_select, aten.gather, aten.constant_pad_nd, aten.reflection_pad1d,
-        aten.reflection_pad2d, aten.reflection_pad3d, aten.replication_pad1d, aten.replication_pad2d,
-        aten.replication_pad3d, aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle,
-        aten.native_channel_shuffle, aten.unfold, aten.im2col, aten.where, aten.masked_fill, aten.masked_fill_,
-        aten.copy_, aten.copy, aten.as_strided, aten.movedim, aten.diagonal, aten.tril, aten.triu, aten.rot90,
-        aten.slice_scatter, aten.select_scatter, aten.index_put, aten.index_put_,
-        aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d, aten._upsample_nearest_exact2d,
-        aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d,
-        aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa,
-    }
-)  # fmt: skip
-
-AVERAGES = frozenset(
-    {
-        aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d, aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d,
-        aten.adaptive_avg_pool1d, aten.mean, aten.sum,
-    }
-)  # fmt: skip
-
-MAXIMA = frozenset(
-    {aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d}
-)
-
-OVERWRITES = frozenset({aten.fill, aten.fill_, aten.zero, aten.zero_})
-
-SUMS = frozenset({aten.add, aten.add_, aten.sub, aten.sub_, aten.rsub})
-PRODUCTS = frozenset({aten.mul, aten.mul_})
-QUOTIENTS = frozenset({aten.div, aten.div_})
-GATES = frozenset(
-    {
-        aten.sigmoid, aten.sigmoid_, aten.hardsigmoid, aten.hardsigmoid_, aten._softmax, aten.tanh, aten.tanh_,
-        aten.gt, aten.ge, aten.lt, aten.le, aten.bernoulli, aten.bernoulli_,
-    }
-)  # fmt: skip
-
-# What turns logits into probabilities, or their logarithms.
-PROBABILITIES = frozenset(
-    {aten._softmax, aten._log_softmax, aten.sigmoid, aten.sigmoid_, aten.log_sigmoid_forward, aten.hardsigmoid}
-)
 
 STABILISER = 1e-9
 
@@ -135,7 +63,7 @@ def move(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """Relevance returns to the entries that the outputs were copied from: the adjoint of the operation."""
     like = single(relevance)
     leaves = {v: like.new_zeros(v.shape, requires_grad=True) for v in op.inputs if v.dtype.is_floating_point}
-    return differentiated(op, relevance, leaves)
+    return differentiated(op, relevance, leaves, like.dtype)
 
 
 def concatenate(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
@@ -152,9 +80,9 @@ def average(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     r, value = single(relevance), op.inputs[0]
     x = (data(value, r.dtype).clamp(min=0) + STABILISER).requires_grad_()
     with torch.enable_grad():
-        (y,) = op.run(lambda a: x if isinstance(a, Value) else a if not isinstance(a, torch.dtype) else r.dtype)
+        (y,) = op.run_on({value: x}, r.dtype)
     s = safe_divide(r, y.detach())
-    rows = [torch.autograd.grad(y, x, s_t, retain_graph=True)[0] for s_t in s]
+    rows = [torch.autograd.grad(y, x, s_t.to(y.dtype), retain_graph=True)[0] for s_t in s]
     return [(value, torch.stack(rows) * x.detach())]
 
 
@@ -205,32 +133,6 @@ def signal_of_product(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     return [(first, sum_to(r / 2, first)), (second, sum_to(r / 2, second))]
 
 
-def signal_of(first: Value, second: Value) -> Value | None:
-    """The operand of a product that relevance follows, see `signal_of_product`; None where both are equals."""
-    sizes = first.shape.numel(), second.shape.numel()
-    if sizes[0] != sizes[1]:
-        return first if sizes[0] > sizes[1] else second
-    gated = _is_gate(first), _is_gate(second)
-    if gated[0] != gated[1]:
-        return second if gated[0] else first
-    if is_pointwise_of(second, first, _is_pointwise):
-        return first
-    if is_pointwise_of(first, second, _is_pointwise):
-        return second
-    return None
-
-
-def _is_gate(value: Value) -> bool:
-    op = value.producer
-    while op is not None and (op.packet in COPIES or op.packet in VIEWS or op.packet in MOVES):
-        op = op.inputs[0].producer
-    return op is not None and op.packet in GATES
-
-
-def _is_pointwise(op: Op) -> bool:
-    return op.packet in ACTIVATIONS | POINTWISE | COPIES | SUMS | PRODUCTS | QUOTIENTS
-
-
 def scaled_and_shifted(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     """``addcmul`` and ``addcdiv`` of one value with constants: to that value.
 
@@ -272,21 +174,19 @@ def influence(op: Op, r: Tensor) -> Relevance:
 
 
 def structural_rules() -> dict[Any, Rule]:
-    """The table of everything above; methods add their rules for weights and sums to a copy of it."""
+    """The table of everything above; methods put their rules for weights and sums over it (`composite`)."""
     keep_inputs, keep_outputs = Keeps(inputs=True), Keeps(outputs=True)
-    table: dict[Any, Rule] = {}
-    for packets, rule in (
-        (ACTIVATIONS | NORMALISATIONS | POINTWISE | COPIES, Rule(pass_through)),
-        (OVERWRITES, Rule(nothing)),
-        (VIEWS, Rule(reshape)),
-        (MOVES, Rule(move)),
-        (AVERAGES, Rule(average, keep_inputs)),
-        (MAXIMA, Rule(winner, keep_outputs)),
-        (PRODUCTS | QUOTIENTS, Rule(signal_of_product)),
-        ({aten.addcmul, aten.addcmul_, aten.addcdiv, aten.addcdiv_}, Rule(scaled_and_shifted)),
-    ):
-        table.update(dict.fromkeys(packets, rule))
-    table[aten.logsumexp] = Rule(smooth_winner, keep_inputs)
-    table[aten.cat] = Rule(concatenate)
-    table[view_write] = Rule(move)
-    return table
+    return composite(
+        {
+            ACTIVATIONS | NORMALISATIONS | POINTWISE | COPIES: Rule(pass_through),
+            OVERWRITES: Rule(nothing),
+            VIEWS: Rule(reshape),
+            MOVES | {view_write}: Rule(move),
+            AVERAGES: Rule(average, keep_inputs),
+            MAXIMA: Rule(winner, keep_outputs),
+            PRODUCTS | QUOTIENTS: Rule(signal_of_product),
+            frozenset({aten.addcmul, aten.addcmul_, aten.addcdiv, aten.addcdiv_}): Rule(scaled_and_shifted),
+            frozenset({aten.logsumexp}): Rule(smooth_winner, keep_inputs),
+            frozenset({aten.cat}): Rule(concatenate),
+        }
+    )

@@ -12,7 +12,7 @@ from hedgeseg.attribution.explaining import explaining
 from hedgeseg.attribution.methods import contrastive_lrp, relevance_cam, rsp, softmax_gradient_lrp
 from hedgeseg.attribution.methods.from_layer import record_to_layers
 from hedgeseg.attribution.methods.method import Problem
-from hedgeseg.attribution.sweep import RuleBook
+from hedgeseg.attribution.rules.rule import RuleBook
 
 VGG, RESNET = "vgg16", "resnet50"
 

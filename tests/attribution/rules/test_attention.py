@@ -150,9 +150,9 @@ def test_lrp_with_constant_attention_is_gradient_times_input_with_the_matrix_det
 
 def test_attnlrp_divides_products_and_softmaxes_as_published():
     """Every factor by loops over single numbers: O = A V, A = softmax(S), S = Q K."""
+    from hedgeseg.attribution.nodes import Op, Value
     from hedgeseg.attribution.rules.attention import bilinear, softmax_taylor
-    from hedgeseg.attribution.sweep import Rule
-    from hedgeseg.attribution.tape import Op, Value
+    from hedgeseg.attribution.rules.rule import Rule
 
     g = torch.Generator().manual_seed(0)
     a, b = (torch.randn(2, *s, dtype=torch.float64, generator=g) for s in ((3, 4), (4, 5)))
@@ -202,8 +202,8 @@ def test_attnlrp_gives_relevance_to_queries_and_keys(method):
 
 @pytest.mark.parametrize("kind", ["layer", "group", "plain"])
 def test_the_layer_norm_rule_is_the_linear_map_with_its_deviation_held(kind):
+    from hedgeseg.attribution.nodes import Op, Value
     from hedgeseg.attribution.rules.layer_norm import linear_layer_norm
-    from hedgeseg.attribution.tape import Op, Value
 
     g = torch.Generator().manual_seed(0)
     x = torch.randn(2, 6, 4, dtype=torch.float64, generator=g)
