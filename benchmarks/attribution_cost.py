@@ -2,11 +2,13 @@
 
     uv run benchmarks/attribution_cost.py --arch vgg16 resnet50 mobilenet_v2
     uv run benchmarks/attribution_cost.py --device cuda
+    uv run benchmarks/attribution_cost.py --arch vit_b_16 --clock cpu --only hedge "autolrp CP-LRP"
 
 The unit F is one `no_grad` forward pass of the same network on the same images (batch 2, 224 px, fp32, channels first).
-Times are medians of interleaved rounds in one process. Memory is the peak of a call over what the process held before
-it, each in a process of its own. Rows are printed as they are ready; captum's, pytorch-grad-cam's and zennit's are
-there where these are installed, and say so where they fail on a network.
+Times are medians of interleaved rounds in one process; with `--clock cpu` they are the processor time of all threads,
+which is what to take with one thread on a machine that others use too. Memory is the peak of a call over what the
+process held before it, each in a process of its own. Rows are printed as they are ready; peers' are there where these
+are installed, and say so where they fail on a network.
 """
 
 from __future__ import annotations
@@ -35,18 +37,23 @@ def network(arch: str, device: str) -> tuple[nn.Module, Tensor]:
     return model, torch.randn(2, 3, 224, 224, device=device)
 
 
-def seconds(contender: Contender, device: str) -> float:
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def seconds(contender: Contender, device: str, clock: str = "wall") -> float:
     """One timed run."""
     if device != "cpu":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = CLOCKS[clock]()
     contender.run()
     if device != "cpu":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return CLOCKS[clock]() - start
 
 
-def times(found: dict[str, Contender], device: str, rounds: int, title: str) -> tuple[dict[str, float], dict[str, str]]:
+def times(
+    found: dict[str, Contender], device: str, rounds: int, title: str, clock: str
+) -> tuple[dict[str, float], dict[str, str]]:
     """Median seconds of interleaved rounds by name, and why a contender failed."""
     failed: dict[str, str] = {}
     for name, contender in found.items():  # also the warm-up
@@ -57,7 +64,7 @@ def times(found: dict[str, Contender], device: str, rounds: int, title: str) -> 
     taken: dict[str, list[float]] = {name: [] for name in found if name not in failed}
     for _ in tqdm(range(rounds), desc=title):
         for name, values in taken.items():
-            values.append(seconds(found[name], device))
+            values.append(seconds(found[name], device, clock))
     return {name: statistics.median(values) for name, values in taken.items()}, failed
 
 
@@ -98,11 +105,14 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-def measure(arch: str, device: str, rounds: int, with_memory: bool) -> None:
+def measure(arch: str, a: argparse.Namespace) -> None:
     """Print the rows of one architecture."""
+    device, with_memory = a.device, not a.no_memory
     model, images = network(arch, device)
     found = contenders(model, images)
-    medians, failed = times(found, device, rounds, arch)
+    if a.only:
+        found = {name: contender for name, contender in found.items() if name in {"plain forward", *a.only}}
+    medians, failed = times(found, device, a.rounds, arch, a.clock)
     unit = medians["plain forward"]
     for name, contender in found.items():
         if name in failed:
@@ -127,12 +137,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-memory", action="store_true", help="times only")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what the times are read from")
+    parser.add_argument("--only", nargs="+", default=[], help="names of the rows to measure")
     a = parser.parse_args()
     where = cpu_name() if a.device == "cpu" else torch.cuda.get_device_name()
-    print(f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}, {a.clock} time\n")
     print("| network | what | F per map | peak MB |\n|---|---|--:|--:|")
     for arch in a.arch:
-        measure(arch, a.device, a.rounds, not a.no_memory)
+        measure(arch, a)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ class Contender:
 
 def contenders(model: nn.Module, images: Tensor) -> dict[str, Contender]:
     """Everything that can be run here, by the name in the table; `model` is in evaluation mode."""
-    return {**_ours(model, images), **_captum(model, images), **_grad_cam(model, images), **_zennit(model, images)}
+    makers = (_ours, _captum, _grad_cam, _zennit, _autolrp)
+    return {name: contender for make in makers for name, contender in make(model, images).items()}
 
 
 def _ours(model: nn.Module, images: Tensor) -> dict[str, Contender]:
@@ -51,6 +52,8 @@ def _ours(model: nn.Module, images: Tensor) -> dict[str, Contender]:
         'hedge, 1 target, precision="bf16"': maps(1, precision="bf16"),
         "grad_cam": maps(1, method="grad_cam"),
         "lrp_alpha_beta": maps(1, method="lrp_alpha_beta"),
+        "lrp_epsilon": maps(1, method="lrp_epsilon"),
+        'lrp_epsilon, attention="attnlrp"': maps(1, method="lrp_epsilon", attention="attnlrp"),
         "excitation_backprop": maps(1, method="excitation_backprop"),
         "rap": maps(1, method="rap"),
     }
@@ -98,6 +101,24 @@ def _zennit(model: nn.Module, images: Tensor) -> dict[str, Contender]:
             attributor(images, one_hot)
 
     return {"zennit EpsilonPlus": Contender(run)}
+
+
+def _autolrp(model: nn.Module, images: Tensor) -> dict[str, Contender]:
+    if importlib.util.find_spec("autolrp") is None:
+        return {}
+    import autolrp
+
+    def preset(name: str) -> Contender:
+        config = autolrp.LRPConfig(rule={**autolrp.BASE, **getattr(autolrp, name)})
+
+        def run() -> Tensor:
+            wrapped = autolrp.tensor(images.clone())
+            model(wrapped)[:, 0].sum().lrp(config=config)
+            return wrapped.relevance
+
+        return Contender(run)
+
+    return {"autolrp CP-LRP": preset("CPLRP"), "autolrp AttnLRP": preset("ATTNLRP")}
 
 
 def _last_layer(model: nn.Module, images: Tensor) -> nn.Module:
