@@ -112,13 +112,14 @@ def refuse_non_finite(model: nn.Module, images: Tensor, logits: Tensor) -> None:
 
 def _first_fault(model: nn.Module, image: Tensor) -> str | None:
     own = image.detach().clone()
-    weights = {t.untyped_storage()._cdata: name for name, t in model.named_parameters()}
+    named = [*model.named_parameters(), *model.named_buffers()]
+    storages = {t.untyped_storage()._cdata: name for name, t in named}
     aside: list[str] = []
 
     def look_aside(packet: Any, args: Any, tensors: Sequence[Tensor]) -> None:
         for t in tensors if packet not in VIEWS | _PARTS else ():
-            if (name := weights.get(t.untyped_storage()._cdata)) is not None and _bad(t, masked=True):
-                aside.append(f"{packet} is given {_kind(t)} in the weights {name!r}")
+            if (name := storages.get(t.untyped_storage()._cdata)) is not None and _bad(t, masked=True):
+                aside.append(f"{packet} is given {_kind(t)} in {name!r}")
 
     tape = Tape(own, lambda op: Keeps(inputs=True, outputs=True), look_aside=look_aside)
     try:
@@ -126,8 +127,7 @@ def _first_fault(model: nn.Module, image: Tensor) -> str | None:
             model(own)
     except Exception:  # a model that takes no image alone; what it returns for the batch is judged by others
         return None
-    names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    storages = {t.untyped_storage()._cdata: name for name, t in [*model.named_parameters(), *model.named_buffers()]}
+    names = {id(t): name for name, t in named}
     for op in tape.ops:
         where = f"in module {op.module!r}" if op.module else "in the model's own forward"
         given = _bad_constant(op)
@@ -136,7 +136,7 @@ def _first_fault(model: nn.Module, image: Tensor) -> str | None:
             return f"{op.name} {where} is given {_kind(given)} in its weights" + (f" {name!r}" if name else "")
         for value in op.outputs:
             if value is not None and value.data is not None and _bad(value.data, _may_mask(op)):
-                return f"{op.name} {where} gives {_kind(value.data)}"
+                return aside[0] if aside else f"{op.name} {where} gives {_kind(value.data)}"
     return aside[0] if aside else None
 
 

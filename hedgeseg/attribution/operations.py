@@ -92,6 +92,9 @@ MAXIMA = frozenset(
     {aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, aten.adaptive_max_pool2d, aten.adaptive_max_pool3d}
 )
 
+# Entries at places that a second argument says.
+GRID_SAMPLES = frozenset({aten.grid_sampler_2d, aten.grid_sampler_3d, aten.cudnn_grid_sampler})
+
 OVERWRITES = frozenset({aten.fill, aten.fill_, aten.zero, aten.zero_})
 
 SUMS = frozenset({aten.add, aten.add_, aten.sub, aten.sub_, aten.rsub})

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+NOWHERE = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -23,7 +25,7 @@ class Samples:
 
     Attributes:
         batch: N, the number of images.
-        dim: The dimension that holds them.
+        dim: The dimension that holds them; `NOWHERE` where a single image was taken out of its batch.
         inner: How many neighbouring entries belong to one image.
     """
 
@@ -33,11 +35,13 @@ class Samples:
 
     def fits(self, shape: torch.Size | tuple[int, ...]) -> bool:
         """Whether a tensor of this shape can have its images there."""
+        if self.dim == NOWHERE:
+            return self.batch == 1
         return 0 <= self.dim < len(shape) and shape[self.dim] % (self.batch * self.inner) == 0
 
     def copies(self, shape: torch.Size | tuple[int, ...]) -> int:
         """How many entries of the dimension belong to one image; 1 of a number, which has no dimensions."""
-        return shape[self.dim] // self.batch if shape else 1
+        return shape[self.dim] // self.batch if shape and self.dim != NOWHERE else 1
 
     def labels(self, size: int, device: torch.device | None = None) -> Tensor:
         """The image of every entry of the dimension, which has `size`: int64 (size,)."""
@@ -45,7 +49,13 @@ class Samples:
 
     def moved(self, by: int) -> Samples:
         """The same digit in a dimension further right (or left, if negative)."""
-        return Samples(self.batch, self.dim + by, self.inner)
+        return self if self.dim == NOWHERE else Samples(self.batch, self.dim + by, self.inner)
+
+    def with_dimension(self, dim: int) -> Samples:
+        """The images after a dimension of size 1, or of images, was added as `dim`."""
+        if self.dim == NOWHERE:
+            return Samples(self.batch) if dim == 0 else self
+        return self.moved(int(dim <= self.dim))
 
 
 def per_sample(r: Tensor, samples: Samples, dtype: torch.dtype | None = None) -> Tensor:
@@ -59,8 +69,10 @@ def per_sample(r: Tensor, samples: Samples, dtype: torch.dtype | None = None) ->
 
 def spread(s: Tensor, like: Tensor, samples: Samples) -> Tensor:
     """Per-image numbers (T, N) in a shape that broadcasts against `like` (T, *shape)."""
+    if samples.batch == 1:
+        return s.view(len(s), *(1,) * (like.ndim - 1))
     dim = samples.dim + 1
-    if samples.batch > 1 and like.shape[dim] != samples.batch:
+    if like.shape[dim] != samples.batch:
         if samples.inner > 1:
             s = s.repeat_interleave(samples.inner, dim=1)
         s = s.repeat(1, like.shape[dim] // s.shape[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.batch_statistics import uses_batch
 from hedgeseg.attribution.nodes import Op, Value
-from hedgeseg.attribution.samples import Samples
+from hedgeseg.attribution.samples import NOWHERE, Samples
 from hedgeseg.attribution.tracing import Found, Transfer
 
 aten = torch.ops.aten
@@ -108,6 +109,8 @@ def removed(op: Op) -> Found:
     (dim,) = _dims(op.argument(1, "dim", 0), rank)
     if samples is None or (dim == samples.dim and samples.batch > 1):
         return moved(op)
+    if dim == samples.dim:
+        return replace(samples, dim=NOWHERE, inner=1)
     return samples.moved(-int(dim < samples.dim))
 
 
@@ -115,7 +118,7 @@ def stacked(op: Op) -> Samples | None:
     """A new dimension before or behind that of the images."""
     samples = first(op)
     (dim,) = _dims(op.argument(1, "dim", 0), len(op.output.shape))
-    return samples and samples.moved(int(dim <= samples.dim))
+    return samples and samples.with_dimension(dim)
 
 
 def concatenated(op: Op) -> Found:
@@ -132,6 +135,8 @@ def permuted(op: Op) -> Samples | None:
     """The images go where their dimension goes."""
     samples, rank = op.inputs[0].known_samples, len(op.inputs[0].shape)
     order = list(range(rank))
+    if samples.dim == NOWHERE:
+        return samples
     if op.packet is aten.permute:
         order = [d % rank for d in op.argument(1, "dims")]
     elif rank > 1:
@@ -152,6 +157,9 @@ def reshaped(op: Op) -> Samples | None:
     samples = value.known_samples
     if value.shape.numel() != shape.numel() or value.dtype != op.output.dtype:
         return None
+    if samples.dim == NOWHERE:
+        added = len(shape) > len(value.shape) and shape[0] == 1
+        return samples.with_dimension(0) if added else samples
     weight = samples.inner * value.shape[samples.dim + 1 :].numel()
     fitting = []
     for dim, size in enumerate(shape):
@@ -169,7 +177,7 @@ def reshaped(op: Op) -> Samples | None:
 def unsqueezed(op: Op) -> Samples | None:
     """A dimension of size 1 more."""
     samples = op.inputs[0].known_samples
-    return samples.moved(int(op.args[1] % len(op.output.shape) <= samples.dim))
+    return samples.with_dimension(op.args[1] % len(op.output.shape))
 
 
 def padded(op: Op) -> Samples | None:

@@ -178,3 +178,18 @@ def test_constants_that_are_infinite_on_purpose_are_no_fault(images, method):
         return (w.flatten(2) @ mask).view_as(w) + scratch
 
     assert attribute(Quantised(masked).eval(), images, [0, 1, 2], method).maps.isfinite().all()
+
+
+def test_a_buffer_that_is_not_finite_is_named():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+            self.register_buffer("scale", torch.tensor([1.0, 2.0, float("nan"), 1.0]))
+
+        def forward(self, x):
+            gains = self.scale * 2
+            return self.head((self.conv(x) * gains.view(1, -1, 1, 1)).clamp(0, 1).mean((2, 3)))
+
+    with pytest.raises(NonFiniteError, match="scale"):
+        attribute(Scaled().eval(), torch.randn(1, 3, 8, 8), [0])

@@ -16,6 +16,7 @@ from hedgeseg.attribution.operations import (
     ACTIVATIONS,
     AVERAGES,
     COPIES,
+    GRID_SAMPLES,
     MAXIMA,
     MOVES,
     NORMALISATIONS,
@@ -64,6 +65,22 @@ def move(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
     like = single(relevance)
     leaves = {v: like.new_zeros(v.shape, requires_grad=True) for v in op.inputs if v.dtype.is_floating_point}
     return differentiated(op, relevance, leaves, like.dtype)
+
+
+def resample(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
+    """Relevance returns to the entries that were sampled; where they were sampled from is taken as a constant.
+
+    Raises:
+        UnsupportedOpError: If the places depend on the image and were not kept.
+    """
+    value, grid = op.args[0], op.args[1]
+    if not isinstance(value, Value) or (isinstance(grid, Value) and grid.data is None):
+        raise UnsupportedOpError(
+            f"{op.name} in module {op.module!r} samples at places that depend on the image, which this method does not "
+            "keep; choose a layer= before it, or a method that propagates to the pixels (hedge)"
+        )
+    like = single(relevance)
+    return differentiated(op, relevance, {value: like.new_zeros(value.shape, requires_grad=True)}, like.dtype)
 
 
 def concatenate(op: Op, relevance: Sequence[Tensor | None]) -> Relevance:
@@ -184,6 +201,7 @@ def structural_rules() -> dict[Any, Rule]:
             MOVES | {view_write}: Rule(move),
             AVERAGES: Rule(average, keep_inputs),
             MAXIMA: Rule(winner, keep_outputs),
+            GRID_SAMPLES: Rule(resample, lambda op: Keeps(inputs=len(op.inputs) > 1)),
             PRODUCTS | QUOTIENTS: Rule(signal_of_product),
             frozenset({aten.addcmul, aten.addcmul_, aten.addcdiv, aten.addcdiv_}): Rule(scaled_and_shifted),
             frozenset({aten.logsumexp}): Rule(smooth_winner, keep_inputs),
