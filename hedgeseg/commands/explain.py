@@ -167,11 +167,10 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             options[name] = value
-    known = METHODS[arguments.method].options
-    for name in options:
-        if name not in known:
-            takes = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "no options"
-            raise UsageError(f"method {arguments.method!r} has no option {name!r}; it takes {takes}")
+    try:
+        METHODS[arguments.method].with_defaults(options)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     return options
 
 

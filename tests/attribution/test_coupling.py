@@ -9,13 +9,13 @@ from hedgeseg.attribution.errors import UnsupportedModelError
 
 OUTSIDE = {
     "gradient": {},
-    "smooth_grad": {"samples": 2},
-    "integrated_gradients": {"steps": 2},
+    "smooth_grad": {"nt_samples": 2},
+    "integrated_gradients": {"n_steps": 2},
     "deep_lift": {},
-    "gradient_shap": {"samples": 2},
+    "gradient_shap": {"n_samples": 2},
     "occlusion": {"window": 8},
     "rise": {"masks": 4, "cells": 3},
-    "lime": {"samples": 8, "grid": 2},
+    "lime": {"n_samples": 8, "grid": 2},
     "extremal_perturbation": {"iterations": 2, "areas": (0.2,)},
 }
 

@@ -9,8 +9,8 @@ from hedgeseg.attribution import conservation
 from hedgeseg.models.grouped_logits import GroupedLogits
 
 SMALL = {
-    "rise": {"masks": 4}, "extremal_perturbation": {"iterations": 2}, "lime": {"samples": 8},
-    "integrated_gradients": {"steps": 4}, "smooth_grad": {"samples": 2}, "gradient_shap": {"samples": 2},
+    "rise": {"masks": 4}, "extremal_perturbation": {"iterations": 2}, "lime": {"n_samples": 8},
+    "integrated_gradients": {"n_steps": 4}, "smooth_grad": {"nt_samples": 2}, "gradient_shap": {"n_samples": 2},
     "occlusion": {"window": 8},
 }  # fmt: skip
 

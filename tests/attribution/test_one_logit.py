@@ -12,8 +12,8 @@ from hedgeseg.attribution.errors import LayerError, OutputError, TargetError, Un
 
 FAST = {
     "score_cam": {}, "rise": {"masks": 8, "score": "logit"},
-    "lime": {"samples": 8}, "occlusion": {"window": 4}, "integrated_gradients": {"steps": 4},
-    "smooth_grad": {"samples": 2}, "gradient_shap": {"samples": 2},
+    "lime": {"n_samples": 8}, "occlusion": {"window": 4}, "integrated_gradients": {"n_steps": 4},
+    "smooth_grad": {"nt_samples": 2}, "gradient_shap": {"n_samples": 2},
 }  # fmt: skip
 
 LAYERED = {

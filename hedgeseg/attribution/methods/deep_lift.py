@@ -1,6 +1,6 @@
 """DeepLIFT: differences from a reference, split by the rescale rule (Shrikumar et al. 2017).
 
-r = attribute(model, images, targets, method="deep_lift", baseline=0.0)
+r = attribute(model, images, targets, method="deep_lift", baselines=0.0)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hedgeseg.attribution.nodes import Keeps
 from hedgeseg.attribution.recording import record
 
 
-def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
+def explain(problem: Problem, baselines: float = 0.0) -> Explanation:
     """``(x - b) * m`` with the multipliers of the rescale rule (Eq. 3, 5 and 12 of the paper), by captum.
 
     captum hooks modules, and so fails on activations that are reused, in place or functional, and loses relevance where
@@ -27,7 +27,7 @@ def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
 
     Args:
         problem: What is to be explained.
-        baseline: Value of all pixels of the reference b, in normalised units: 0 is the training data's mean colour.
+        baselines: Value of all pixels of the reference b, in normalised units: 0 is the training data's mean colour.
 
     Returns:
         Maps in logits that sum to ``y_t(x) - y_t(b)``. Positive: the pixel's departure from the reference raised the
@@ -42,7 +42,7 @@ def explain(problem: Problem, baseline: float = 0.0) -> Explanation:
 
     def explain_one(image: Tensor, targets: Tensor) -> Tensor:
         image = image.to(problem.dtype)
-        reference = torch.full_like(image, baseline)
+        reference = torch.full_like(image, baselines)
         pair = torch.cat([image, reference]).to(problem.images.dtype)
         recording = record(
             problem.model,
@@ -71,4 +71,5 @@ METHOD = Method(
     signed=True,
     cost="2 forwards, then 2 forwards and backwards per target",
     extra=EXTRA,
+    renamed={"baseline": "baselines"},
 )

@@ -1,6 +1,6 @@
 """The gradient of the target's logit with respect to the pixels (Simonyan et al. 2014).
 
-r = attribute(model, images, targets, method="gradient", times_input=False)
+r = attribute(model, images, targets, method="gradient", multiply_by_inputs=False)
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 Channels = Literal["sum", "max_abs"]
 
 
-def explain(problem: Problem, times_input: bool = False, channels: Channels = "sum") -> Explanation:
+def explain(problem: Problem, multiply_by_inputs: bool = False, channels: Channels = "sum") -> Explanation:
     """``dy_t/dx`` by autograd through the model itself, so with any operation.
 
     Args:
         problem: What is to be explained.
-        times_input: Whether to multiply by the image: the first-order decomposition of the logit.
+        multiply_by_inputs: Whether to multiply by the image: the first-order decomposition of the logit.
         channels: How the channels become one map: their signed sum, or the largest absolute value (as in the paper).
 
     Returns:
-        Maps in logits per unit of the normalised pixel (logits with `times_input`); positive where more of the pixel
-        raises the logit. Cost: one forward pass, one backward pass per target.
+        Maps in logits per unit of the normalised pixel (logits with `multiply_by_inputs`); positive where more of the
+        pixel raises the logit. Cost: one forward pass, one backward pass per target.
 
     Raises:
         ValueError: If an option has no such value, or a layer is given.
@@ -45,7 +45,7 @@ def explain(problem: Problem, times_input: bool = False, channels: Channels = "s
         refuse_cut_gradient(problem, leaf)
     gradients = torch.stack(rows) if rows else leaf.new_empty(0, *leaf.shape)
     gradients = gradients.to(problem.dtype)
-    if times_input:
+    if multiply_by_inputs:
         gradients = gradients * problem.images.to(problem.dtype)
     return Explanation(collapse(gradients, channels), logits.detach())
 
@@ -71,4 +71,5 @@ METHOD = Method(
     explain,
     signed=True,
     cost="1 forward, then a backward per target",
+    renamed={"times_input": "multiply_by_inputs"},
 )

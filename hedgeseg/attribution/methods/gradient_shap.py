@@ -1,6 +1,6 @@
 """GradientSHAP: integrated gradients with random points of the path and random noise (Lundberg & Lee 2017; captum).
 
-r = attribute(model, images, targets, method="gradient_shap", samples=25, noise=0.1, seed=0)
+r = attribute(model, images, targets, method="gradient_shap", n_samples=25, noise=0.1, seed=0)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
 
 def explain(
-    problem: Problem, samples: int = 25, noise: float = 0.1, baseline: float = 0.0, seed: int = 0
+    problem: Problem, n_samples: int = 25, noise: float = 0.1, baselines: float = 0.0, seed: int = 0
 ) -> Explanation:
     """``E[(x - b) * dy_t/dx (b + a (x + e - b))]``, ``a ~ U(0, 1)``, ``e ~ N(0, s^2)``, by captum.
 
@@ -24,30 +24,30 @@ def explain(
 
     Args:
         problem: What is to be explained.
-        samples: Number of draws.
+        n_samples: Number of draws.
         noise: s, relative to the range of the image's values.
-        baseline: Value of all pixels of b, in normalised units: 0 is the mean colour of the training data.
+        baselines: Value of all pixels of b, in normalised units: 0 is the mean colour of the training data.
         seed: Of the noise. Every image and target meets the same draws, whatever its batch.
 
     Returns:
         Maps in logits; their sum tends to ``y_t(x) - y_t(b)`` as samples grow and noise vanishes. Positive: the pixel's
-        departure from the baseline raised the logit. Cost: `samples` forward and backward passes per target, one at a
+        departure from the baseline raised the logit. Cost: `n_samples` forward and backward passes per target, one at a
         time, so that `chunk` changes nothing.
 
     Raises:
         ValueError: If an option is wrong, or a layer is given.
         ImportError: If captum is not installed.
     """
-    check_positive(samples=samples, noise=noise)
+    check_positive(n_samples=n_samples, noise=noise)
     method = captum_attr("gradient_shap").GradientShap(logits_of(problem))
 
     def explain_target(image: Tensor, target: int) -> Tensor:
         deviation = noise * float(image.detach().max() - image.detach().min())
-        baselines = torch.full_like(image, baseline)
+        reference = torch.full_like(image, baselines)
         total = torch.zeros_like(image)
-        for _ in range(samples):
-            total += method.attribute(image, baselines, n_samples=1, stdevs=deviation, target=target).detach()
-        return total / samples
+        for _ in range(n_samples):
+            total += method.attribute(image, reference, n_samples=1, stdevs=deviation, target=target).detach()
+        return total / n_samples
 
     return sum_of_channels(problem, "gradient_shap", explain_target, seed)
 
@@ -57,6 +57,7 @@ METHOD = Method(
     "GradientSHAP (Lundberg & Lee 2017): integrated gradients over random points and noise",
     explain,
     signed=True,
-    cost="samples (25) forwards and backwards per target",
+    cost="n_samples (25) forwards and backwards per target",
     extra=EXTRA,
+    renamed={"samples": "n_samples", "baseline": "baselines"},
 )

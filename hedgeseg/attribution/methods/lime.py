@@ -1,6 +1,6 @@
 """LIME: a linear model of the logit over the presence of segments (Ribeiro et al. 2016).
 
-r = attribute(model, images, targets, method="lime", samples=300, grid=8, seed=0)
+r = attribute(model, images, targets, method="lime", n_samples=300, grid=8, seed=0)
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
 def explain(
     problem: Problem,
-    samples: int = 300,
+    n_samples: int = 300,
     grid: int = 8,
-    baseline: float = 0.0,
+    baselines: float = 0.0,
     width: float = 0.25,
     ridge: float = 1.0,
     seed: int = 0,
@@ -32,21 +32,21 @@ def explain(
 
     Args:
         problem: What is to be explained.
-        samples: Number of perturbed images; each segment is left out with probability 1/2.
+        n_samples: Number of perturbed images; each segment is left out with probability 1/2.
         grid: Cells per side.
-        baseline: Value of a segment that is left out, in normalised units: 0 is the mean colour of the training data.
+        baselines: Value of a segment that is left out, in normalised units: 0 is the mean colour of the training data.
         width: Of the exponential kernel that weighs a perturbed image, on its cosine distance in segments.
         ridge: Strength of the penalty on the coefficients.
         seed: Of the perturbations. Every image and target meets the same ones, whatever its batch.
 
     Returns:
-        Maps constant on each cell, in logits: what its presence adds. Cost: `samples` forward passes per target.
+        Maps constant on each cell, in logits: what its presence adds. Cost: `n_samples` forward passes per target.
 
     Raises:
         ValueError: If an option is wrong, or a layer is given.
         ImportError: If captum is not installed.
     """
-    check_positive(samples=samples, grid=grid, width=width, ridge=ridge)
+    check_positive(n_samples=n_samples, grid=grid, width=width, ridge=ridge)
     attr, forward = captum_attr("lime"), logits_of(problem)
 
     def nearness(original: Tensor, perturbed: Tensor, present: Tensor, **_: Any) -> Tensor:
@@ -63,10 +63,10 @@ def explain(
             method = attr.Lime(forward, interpretable_model=Ridge(ridge), similarity_func=nearness)
             values = method.attribute(
                 image,
-                baselines=baseline,
+                baselines=baselines,
                 target=target,
                 feature_mask=cells.expand_as(image),
-                n_samples=samples,
+                n_samples=n_samples,
                 perturbations_per_eval=rows_at_once(problem),
             )
             rows.append(values[0, 0])  # a cell covers all channels, which share its coefficient
@@ -114,6 +114,7 @@ METHOD = Method(
     "LIME (Ribeiro et al. 2016): linear model of the logit over the presence of grid cells",
     explain,
     signed=True,
-    cost="samples (300) forwards per target",
+    cost="n_samples (300) forwards per target",
     extra=EXTRA,
+    renamed={"samples": "n_samples", "baseline": "baselines"},
 )

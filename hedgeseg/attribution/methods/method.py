@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +80,7 @@ class Method:
         signed: Whether negative values mean evidence against the target.
         cost: What one image costs, in forward and backward passes.
         extra: The optional extra that the method needs, "" for none.
+        renamed: Former names of options, and what they are now; they are taken for one version, with a warning.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Method:
     signed: bool
     cost: str = "1 forward"
     extra: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -98,11 +101,27 @@ class Method:
         """All options of a call.
 
         Raises:
-            ValueError: If an option is unknown; lists the known ones.
+            ValueError: If an option is unknown, or given by both its names; lists the known ones.
         """
         known = self.options
+        options = self._by_new_names(options)
         for name in options:
             if name not in known:
                 takes = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "no options"
                 raise ValueError(f"method {self.name!r} has no option {name!r}; it takes {takes}")
         return {**known, **options}
+
+    def _by_new_names(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        given = dict(options)
+        for old, new in self.renamed.items():
+            if old in given:
+                if new in given:
+                    raise ValueError(f"method {self.name!r} was given {old}= and {new}=, which are one option")
+                warnings.warn(
+                    f"the option {old!r} of method {self.name!r} is called {new!r} now; the old name goes with the next "
+                    "version",
+                    FutureWarning,
+                    stacklevel=5,
+                )
+                given[new] = given.pop(old)
+        return given

@@ -13,7 +13,7 @@ from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
 
 def explain(
-    problem: Problem, window: int | None = None, stride: int | None = None, baseline: float = 0.0
+    problem: Problem, window: int | None = None, stride: int | None = None, baselines: float = 0.0
 ) -> Explanation:
     """``mean over windows w that cover the pixel of y_t(x) - y_t(x with w set to b)`` (Sec. 4.2 there), by captum.
 
@@ -21,7 +21,7 @@ def explain(
         problem: What is to be explained.
         window: Side of the window in pixels; default an eighth of the image's shorter side.
         stride: Step between windows in pixels; default half a window.
-        baseline: Value b that covers all channels, in normalised units: 0 is the mean colour of the training data.
+        baselines: Value b that covers all channels, in normalised units: 0 is the mean colour of the training data.
 
     Returns:
         Maps in logits, positive where the pixel's surroundings supported the class. Cost: one forward pass per window
@@ -46,7 +46,7 @@ def explain(
             image,
             sliding_window_shapes=(image.shape[1], *(side for _ in space)),
             strides=(image.shape[1], *(step for _ in space)),
-            baselines=baseline,
+            baselines=baselines,
             perturbations_per_eval=rows_at_once(problem),
         )
         return drops[:, 0]  # the window covers all channels, which share its value
@@ -61,4 +61,5 @@ METHOD = Method(
     signed=True,
     cost="1 forward per window position (225), for all targets",
     extra=EXTRA,
+    renamed={"baseline": "baselines"},
 )

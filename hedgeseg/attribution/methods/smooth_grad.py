@@ -1,6 +1,6 @@
 """SmoothGrad: the gradient, averaged over noisy copies of the image (Smilkov et al. 2017).
 
-r = attribute(model, images, targets, method="smooth_grad", samples=25, noise=0.15, seed=0)
+r = attribute(model, images, targets, method="smooth_grad", nt_samples=25, noise=0.15, seed=0)
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from hedgeseg.attribution.methods.from_forward import check_positive, logits_of
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
 
-def explain(problem: Problem, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Explanation:
+def explain(problem: Problem, nt_samples: int = 25, noise: float = 0.15, seed: int = 0) -> Explanation:
     """``mean_i dy_t/dx (x + e_i)``, ``e_i ~ N(0, s^2)`` with ``s = noise (max x - min x)`` (Sec. 3), by captum.
 
     Args:
         problem: What is to be explained.
-        samples: Number of noisy copies.
+        nt_samples: Number of noisy copies.
         noise: Standard deviation relative to the range of the image's values; the paper advises 0.1 to 0.2.
         seed: Of the noise. Every image and target meets the same draws, whatever its batch.
 
     Returns:
         Maps in logits per unit of the normalised pixel, signed as the gradient is; take the absolute value for the
-        pictures of the paper. Cost: `samples` forward and backward passes per target, one at a time, so that `chunk`
+        pictures of the paper. Cost: `nt_samples` forward and backward passes per target, one at a time, so that `chunk`
         changes nothing.
 
     Raises:
         ValueError: If an option is wrong, or a layer is given.
         ImportError: If captum is not installed.
     """
-    check_positive(samples=samples, noise=noise)
+    check_positive(nt_samples=nt_samples, noise=noise)
     attr = captum_attr("smooth_grad")
     method = attr.NoiseTunnel(attr.Saliency(logits_of(problem)))
 
     def explain_target(image: Tensor, target: int) -> Tensor:
         deviation = noise * float(image.detach().max() - image.detach().min())
         return method.attribute(
-            image, nt_type="smoothgrad", nt_samples=samples, nt_samples_batch_size=1, stdevs=deviation, target=target,
+            image, nt_type="smoothgrad", nt_samples=nt_samples, nt_samples_batch_size=1, stdevs=deviation, target=target,
             abs=False,
         )  # fmt: skip
 
@@ -49,6 +49,7 @@ METHOD = Method(
     "SmoothGrad (Smilkov et al. 2017): gradient averaged over noisy copies of the image",
     explain,
     signed=True,
-    cost="samples (25) forwards and backwards per target",
+    cost="nt_samples (25) forwards and backwards per target",
     extra=EXTRA,
+    renamed={"samples": "nt_samples"},
 )

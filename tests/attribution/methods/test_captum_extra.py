@@ -51,11 +51,11 @@ def one_by_one(images: Tensor) -> Any:
 def test_integrated_gradients(model: nn.Module, images: Tensor) -> None:
     oracle = attr.IntegratedGradients(model)
     expected = [oracle.attribute(x, target=t, n_steps=7, baselines=0.5)[0].sum(0) for x, t in one_by_one(images)]
-    check(model, images, "integrated_gradients", expected, steps=7, baseline=0.5)
+    check(model, images, "integrated_gradients", expected, n_steps=7, baselines=0.5)
 
 
 def test_integrated_gradients_sum_to_the_difference_of_logits(model: nn.Module, images: Tensor) -> None:
-    maps = attribute(model, images, TARGETS, method="integrated_gradients", steps=60).maps[:, 0]
+    maps = attribute(model, images, TARGETS, method="integrated_gradients", n_steps=60).maps[:, 0]
     with torch.no_grad():
         rise = (model(images) - model(torch.zeros_like(images)))[range(2), TARGETS]
     torch.testing.assert_close(maps.sum((1, 2)), rise, rtol=0, atol=2e-3)
@@ -69,7 +69,7 @@ def test_smooth_grad(model: nn.Module, images: Tensor) -> None:
         deviation = 0.2 * float(x.max() - x.min())
         options = {"nt_samples": 4, "nt_samples_batch_size": 1, "stdevs": deviation}
         expected.append(tunnel.attribute(x.clone().requires_grad_(), target=t, abs=False, **options)[0].sum(0))
-    check(model, images, "smooth_grad", expected, samples=4, noise=0.2, seed=5)
+    check(model, images, "smooth_grad", expected, nt_samples=4, noise=0.2, seed=5)
 
 
 def test_gradient_shap(model: nn.Module, images: Tensor) -> None:
@@ -80,21 +80,21 @@ def test_gradient_shap(model: nn.Module, images: Tensor) -> None:
         oracle, deviation = attr.GradientShap(model), 0.1 * float(x.max() - x.min())
         draws = [oracle.attribute(x, torch.zeros_like(x), n_samples=1, stdevs=deviation, target=t) for _ in range(4)]
         expected.append(torch.cat(draws).mean(0).sum(0))
-    check(model, images, "gradient_shap", expected, samples=4, seed=5)
+    check(model, images, "gradient_shap", expected, n_samples=4, seed=5)
 
 
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks", "ignore:Input Tensor")
 def test_deep_lift(model: nn.Module, images: Tensor) -> None:
     oracle = attr.DeepLift(model)
     expected = [oracle.attribute(x, baselines=0.25, target=t)[0].sum(0).detach() for x, t in one_by_one(images)]
-    check(model, images, "deep_lift", expected, baseline=0.25)
+    check(model, images, "deep_lift", expected, baselines=0.25)
 
 
 def test_occlusion(model: nn.Module, images: Tensor) -> None:
     oracle = attr.Occlusion(model)
     options = {"sliding_window_shapes": (3, 5, 5), "strides": (3, 2, 2), "baselines": 0.5}
     expected = [oracle.attribute(x, target=t, **options)[0, 0] for x, t in one_by_one(images)]
-    check(model, images, "occlusion", expected, window=5, stride=2, baseline=0.5)
+    check(model, images, "occlusion", expected, window=5, stride=2, baselines=0.5)
 
 
 def test_lime_finds_the_coefficients_of_a_linear_model() -> None:
@@ -105,7 +105,7 @@ def test_lime_finds_the_coefficients_of_a_linear_model() -> None:
             cells = nn.functional.avg_pool2d(images[:, 0], 3)
             return torch.stack([(cells * weights).sum((1, 2)), cells.mean((1, 2))], 1)
 
-    maps = attribute(Linear(), torch.ones(1, 1, 12, 12), [0], method="lime", grid=4, samples=200, ridge=1e-6).maps
+    maps = attribute(Linear(), torch.ones(1, 1, 12, 12), [0], method="lime", grid=4, n_samples=200, ridge=1e-6).maps
     torch.testing.assert_close(maps[0, 0], weights.repeat_interleave(3, 0).repeat_interleave(3, 1), rtol=0, atol=1e-3)
 
 

@@ -14,11 +14,11 @@ from hedgeseg.attribution.errors import LayerError, OutputError, TargetError
 
 CHEAP: dict[str, dict[str, Any]] = {
     "score_cam": {},
-    "integrated_gradients": {"steps": 3},
-    "smooth_grad": {"samples": 2},
+    "integrated_gradients": {"n_steps": 3},
+    "smooth_grad": {"nt_samples": 2},
     "deep_lift": {},
-    "gradient_shap": {"samples": 2},
-    "lime": {"samples": 12, "grid": 3},
+    "gradient_shap": {"n_samples": 2},
+    "lime": {"n_samples": 12, "grid": 3},
     "occlusion": {"window": 8},
     "rise": {"masks": 9, "cells": 3},
     "extremal_perturbation": {"iterations": 2, "areas": (0.1, 0.3)},
@@ -219,10 +219,10 @@ def test_options_are_checked(model: nn.Module, images: Tensor, method: str) -> N
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("integrated_gradients", {"steps": 0}, "steps=0"),
+        ("integrated_gradients", {"n_steps": 0}, "n_steps=0"),
         ("smooth_grad", {"noise": -1.0}, r"noise=-1\.0"),
         ("smooth_grad", {"seed": -1}, "seed=-1"),
-        ("gradient_shap", {"samples": "many"}, "samples='many'"),
+        ("gradient_shap", {"n_samples": "many"}, "n_samples='many'"),
         ("lime", {"grid": 0}, "grid=0"),
         ("occlusion", {"window": 99}, "window=99"),
         ("occlusion", {"window": 4, "stride": 5}, "stride=5"),

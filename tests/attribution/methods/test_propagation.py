@@ -201,7 +201,7 @@ def test_deep_taylor_conserves_across_residual_sums(images):
 def test_epsilon_is_gradient_times_input_without_biases(images):
     net = seeded(Chain, bias=False)
     lrp = maps_of(net, images, [0, 1, 2], "lrp_epsilon", epsilon=1e-12)
-    torch.testing.assert_close(lrp, maps_of(net, images, [0, 1, 2], "gradient", times_input=True))
+    torch.testing.assert_close(lrp, maps_of(net, images, [0, 1, 2], "gradient", multiply_by_inputs=True))
 
 
 @pytest.mark.parametrize("method", ["contrastive_lrp", "softmax_gradient_lrp"])

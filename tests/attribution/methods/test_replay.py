@@ -43,7 +43,7 @@ def test_the_map_sums_to_the_difference_of_the_logits(name: str) -> None:
     torch.manual_seed(0)
     model = NETWORKS[name]().double().eval()
     images = torch.randn(2, 3, 33, 33, dtype=torch.float64)
-    found = attribute(model, images, [[1, 2], [4, 0]], method="deep_lift", baseline=-0.2)
+    found = attribute(model, images, [[1, 2], [4, 0]], method="deep_lift", baselines=-0.2)
     with torch.no_grad():
         rise = (model(images) - model(torch.full_like(images, -0.2))).gather(1, torch.tensor([[1, 2], [4, 0]]))
     torch.testing.assert_close(found.maps.sum((2, 3)), rise, rtol=1e-6, atol=1e-7)
