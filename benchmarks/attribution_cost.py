@@ -4,7 +4,7 @@
     uv run benchmarks/attribution_cost.py --device cuda
     uv run benchmarks/attribution_cost.py --arch vit_b_16 --clock cpu --only hedge "autolrp CP-LRP"
 
-The unit F is one `no_grad` forward pass of the same network on the same images (batch 2, 224 px, fp32, channels first).
+The unit F is one `no_grad` forward pass of the same network on the same images (by default two, 224 px, fp32, channels first).
 Times are medians of interleaved rounds in one process; with `--clock cpu` they are the processor time of all threads,
 which is what to take with one thread on a machine that others use too. Memory is the peak of a call over what the
 process held before it, each in a process of its own. Rows are printed as they are ready; peers' are there where these
@@ -30,11 +30,11 @@ from tqdm import tqdm
 PAGE = 4096
 
 
-def network(arch: str, device: str) -> tuple[nn.Module, Tensor]:
+def network(arch: str, device: str, batch: int) -> tuple[nn.Module, Tensor]:
     """Random weights and images: time and memory do not depend on them."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(arch, weights=None).eval().to(device)
-    return model, torch.randn(2, 3, 224, 224, device=device)
+    return model, torch.randn(batch, 3, 224, 224, device=device)
 
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -68,15 +68,15 @@ def times(
     return {name: statistics.median(values) for name, values in taken.items()}, failed
 
 
-def memory(arch: str, name: str, device: str) -> float:
+def memory(arch: str, name: str, device: str, batch: int) -> float:
     """Peak MB of a call over what was held before it, in a new process."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return float(pool.apply(_peak, (arch, name, device)))
+        return float(pool.apply(_peak, (arch, name, device, batch)))
 
 
-def _peak(arch: str, name: str, device: str) -> float:
-    model, images = network(arch, device)
+def _peak(arch: str, name: str, device: str, batch: int) -> float:
+    model, images = network(arch, device, batch)
     contender = contenders(model, images)[name]
     with torch.no_grad():
         model(images[:1, :, :96, :96])
@@ -108,7 +108,7 @@ def _resident() -> int:
 def measure(arch: str, a: argparse.Namespace) -> None:
     """Print the rows of one architecture."""
     device, with_memory = a.device, not a.no_memory
-    model, images = network(arch, device)
+    model, images = network(arch, device, a.batch)
     found = contenders(model, images)
     if a.only:
         found = {name: contender for name, contender in found.items() if name in {"plain forward", *a.only}}
@@ -118,7 +118,7 @@ def measure(arch: str, a: argparse.Namespace) -> None:
         if name in failed:
             print(f"| {arch} | {name} | fails: {failed[name]} | |", flush=True)
             continue
-        megabytes = f"{memory(arch, name, device):.0f}" if with_memory else ""
+        megabytes = f"{memory(arch, name, device, a.batch):.0f}" if with_memory else ""
         print(f"| {arch} | {name} | {medians[name] / unit / contender.maps:.2f} | {megabytes} |", flush=True)
     print(f"<!-- {arch}: F = {unit:.3f} s -->")
 
@@ -135,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", nargs="+", default=["vgg16", "resnet50", "mobilenet_v2"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=2, help="images of a call")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-memory", action="store_true", help="times only")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what the times are read from")

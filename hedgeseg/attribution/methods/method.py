@@ -118,8 +118,8 @@ class Method:
                 if new in given:
                     raise ValueError(f"method {self.name!r} was given {old}= and {new}=, which are one option")
                 warnings.warn(
-                    f"the option {old!r} of method {self.name!r} is called {new!r} now; the old name goes with the next "
-                    "version",
+                    f"the option {old!r} of method {self.name!r} is called {new!r} now; the old name goes with the "
+                    "next version",
                     FutureWarning,
                     stacklevel=5,
                 )

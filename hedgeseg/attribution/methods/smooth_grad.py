@@ -37,8 +37,8 @@ def explain(problem: Problem, nt_samples: int = 25, noise: float = 0.15, seed: i
     def explain_target(image: Tensor, target: int) -> Tensor:
         deviation = noise * float(image.detach().max() - image.detach().min())
         return method.attribute(
-            image, nt_type="smoothgrad", nt_samples=nt_samples, nt_samples_batch_size=1, stdevs=deviation, target=target,
-            abs=False,
+            image, nt_type="smoothgrad", nt_samples=nt_samples, nt_samples_batch_size=1, stdevs=deviation,
+            target=target, abs=False,
         )  # fmt: skip
 
     return sum_of_channels(problem, "smooth_grad", explain_target, seed)

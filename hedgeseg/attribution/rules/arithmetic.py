@@ -8,4 +8,5 @@ from torch import Tensor
 
 def safe_divide(a: Tensor, b: Tensor) -> Tensor:
     """``a / b``, and 0 where b is 0."""
-    return torch.where(b == 0, 0, a / torch.where(b == 0, 1, b))
+    zero = b == 0
+    return torch.where(zero, 0, a / torch.where(zero, 1, b))
