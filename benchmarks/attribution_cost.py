@@ -4,7 +4,7 @@
     uv run benchmarks/attribution_cost.py --device cuda
     uv run benchmarks/attribution_cost.py --arch vit_b_16 --clock cpu --only hedge "autolrp CP-LRP"
 
-The unit F is one `no_grad` forward pass of the same network on the same images (by default two, 224 px, fp32, channels first).
+The unit F is one `no_grad` forward pass of the same network on the same images (by default two, 224 px).
 Times are medians of interleaved rounds in one process; with `--clock cpu` they are the processor time of all threads,
 which is what to take with one thread on a machine that others use too. Memory is the peak of a call over what the
 process held before it, each in a process of its own. Rows are printed as they are ready; peers' are there where these

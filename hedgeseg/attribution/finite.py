@@ -114,12 +114,14 @@ def _first_fault(model: nn.Module, image: Tensor) -> str | None:
     own = image.detach().clone()
     named = [*model.named_parameters(), *model.named_buffers()]
     storages = {t.untyped_storage()._cdata: name for name, t in named}
+    buffers = {name for name, _ in model.named_buffers()}
     aside: list[str] = []
 
     def look_aside(packet: Any, args: Any, tensors: Sequence[Tensor]) -> None:
         for t in tensors if packet not in VIEWS | _PARTS else ():
             if (name := storages.get(t.untyped_storage()._cdata)) is not None and _bad(t, masked=True):
-                aside.append(f"{packet} is given {_kind(t)} in {name!r}")
+                kind = "buffer" if name in buffers else "weights"
+                aside.append(f"{packet} is given {_kind(t)} in the {kind} {name!r}")
 
     tape = Tape(own, lambda op: Keeps(inputs=True, outputs=True), look_aside=look_aside)
     try:

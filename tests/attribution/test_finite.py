@@ -191,5 +191,5 @@ def test_a_buffer_that_is_not_finite_is_named():
             gains = self.scale * 2
             return self.head((self.conv(x) * gains.view(1, -1, 1, 1)).clamp(0, 1).mean((2, 3)))
 
-    with pytest.raises(NonFiniteError, match="scale"):
+    with pytest.raises(NonFiniteError, match="in the buffer 'scale'"):
         attribute(Scaled().eval(), torch.randn(1, 3, 8, 8), [0])
