@@ -17,6 +17,7 @@ from hedgeseg.attribution.explaining import full_precision
 from hedgeseg.attribution.nodes import Op, Value
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.rule import Relevance, RuleBook
+from hedgeseg.attribution.rules.rule import Rule as Rule  # where extensions of 0.1 find it
 from hedgeseg.attribution.samples import per_sample, spread
 from hedgeseg.attribution.stages import Stages
 from hedgeseg.attribution.tape import Tape
