@@ -103,13 +103,13 @@ class ImageDataModule(LightningDataModule):
     def still(self) -> Pipeline:
         """The old name of `eval_transform`."""
         warn_renamed("still", "eval_transform")
-        return eval_transform(self.image_size, self.mean, self.std, fit=self.fit)
+        return self.eval_transform
 
     @property
     def moving(self) -> Pipeline:
         """The old name of `train_transform`."""
         warn_renamed("moving", "train_transform")
-        return self._learning_transform()
+        return self.train_transform
 
     def _learning_transform(self) -> Pipeline:
         return train_transform(self.image_size, self.mean, self.std, crop=self.crop, long_sides=self.long_sides)
