@@ -102,6 +102,7 @@ class DatasetAudit(Callback):
         """Open the folder, or refuse one that was made with other settings."""
         if stage not in ("validate", "test"):
             return
+        trainer_context.refuse_sharded(trainer, "DatasetAudit")
         network = find_network(pl_module, self.network)
         names = list(trainer_context.class_names(trainer, pl_module))
         config = {"audit": self.auditor.config(), "classes": self.classes, "class_names": names}
@@ -209,10 +210,11 @@ class DatasetAudit(Callback):
             return
         findings = find(evidence)
         self.findings = findings
-        changed = [] if self.against is None else changes(evidence, read_store(self.against))
+        before = [] if self.against is None else read_store(self.against)
+        changed = changes(evidence, before) if before else []
         result = {**as_json(findings, classes), "changes": changed, "failed": self._failed}
         write_result(self.folder, result)
-        page = write_page(self.folder / PAGE, findings, classes, f"Audit of {self.folder.name}", changed)
+        page = write_page(self.folder / PAGE, findings, classes, f"Audit of {self.folder.name}", changed, before=before)
         flagged = [cluster for cluster in findings.clusters if cluster.flagged]
         crossed = self._crossed({**findings.overall, "flagged": float(len(flagged))})
         for text in crossed:
@@ -233,8 +235,3 @@ class DatasetAudit(Callback):
             elif name not in better_high and numbers[name] > bound:
                 told.append(f"{name} is {numbers[name]:.3f}, above {bound}")
         return told
-
-
-def _name(example: Example, position: int) -> str:
-    """The image's id, or its place in the data where it has none."""
-    return example.key if example.named else f"{position:06d}"

@@ -9,8 +9,9 @@ from PIL import Image
 
 from hedgeseg import visual
 from hedgeseg.callbacks.scores import Finding, Score
-from hedgeseg.callbacks.snapshot import ClassNames, Panel
+from hedgeseg.callbacks.snapshot import Panel
 from hedgeseg.callbacks.trainer_context import Normalisation
+from hedgeseg.class_names import ClassNames
 from hedgeseg.visual import Picture
 
 COLUMNS = ("image", "red for, blue against", "cross: strongest pixel")

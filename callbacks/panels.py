@@ -17,9 +17,9 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from hedgeseg.audit.findings import Findings
-from hedgeseg.audit.result import name_of
 from hedgeseg.callbacks.files import Files
-from hedgeseg.callbacks.snapshot import ClassNames, Panel, Snapshot
+from hedgeseg.callbacks.snapshot import Panel, Snapshot
+from hedgeseg.class_names import ClassNames
 from hedgeseg.visual import Picture, contact_sheet, same_size
 
 WANDB_IMAGES = 108
@@ -236,6 +236,7 @@ def log_audit(
 def _audit_in_wandb(run: Any, findings: Findings, classes: Sequence[str], alerts: Sequence[str], rows: int) -> None:
     import wandb
 
+    called = ClassNames(tuple(classes))
     names = sorted(findings.overall.keys() - {"images", "accuracy"})
     table = wandb.Table(
         columns=["image", "id", "split", "class", "probability", "correct", *names, "cluster", "flagged", "reasons"]
@@ -248,7 +249,7 @@ def _audit_in_wandb(run: Any, findings: Findings, classes: Sequence[str], alerts
             picture,
             entry.id,
             entry.split,
-            name_of(entry.class_index, classes),
+            called[entry.class_index],
             entry.probability,
             entry.correct,
             *(entry.numbers.get(name) for name in names),
@@ -259,7 +260,7 @@ def _audit_in_wandb(run: Any, findings: Findings, classes: Sequence[str], alerts
     logged: dict[str, Any] = {"audit/images": table}
     for name in AUDIT_BARS:
         values = [
-            [name_of(index, classes), numbers[name]]
+            [called[index], numbers[name]]
             for index, numbers in findings.per_class.items()
             if numbers.get(name) is not None and numbers[name] == numbers[name]
         ]
@@ -277,8 +278,9 @@ def audit_sheet(findings: Findings, classes: Sequence[str], count: int = 12) -> 
     """The most suspicious images of an audit on one sheet, with the reasons."""
     chosen = [findings.evidence[i] for i in findings.order[:count]]
     reasons = [findings.reasons[i] for i in findings.order[:count]]
+    called = ClassNames(tuple(classes))
     captions = [
-        f"{entry.id}: {name_of(entry.class_index, classes)} {entry.probability:.2f}; {'; '.join(why) or 'nothing odd'}"
+        f"{entry.id}: {called[entry.class_index]} {entry.probability:.2f}; {'; '.join(why) or 'nothing odd'}"
         for entry, why in zip(chosen, reasons, strict=True)
     ]
     return contact_sheet([[decoded(entry.thumbnail)] for entry in chosen], rows=captions)

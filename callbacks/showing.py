@@ -14,9 +14,10 @@ from hedgeseg.callbacks.drawing import draw_panels
 from hedgeseg.callbacks.files import Files, write_animations
 from hedgeseg.callbacks.panels import Place, logged_step, places, wandb_run_id
 from hedgeseg.callbacks.run_folder import claim_folder
-from hedgeseg.callbacks.snapshot import ClassNames, Snapshot
+from hedgeseg.callbacks.snapshot import Snapshot
 from hedgeseg.callbacks.stage_monitor import Findings
 from hedgeseg.callbacks.trainer_context import Normalisation
+from hedgeseg.class_names import ClassNames
 
 
 class Showing:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hedgeseg.callbacks.explanations import Explanation
 from hedgeseg.callbacks.scores import Finding, Score
+from hedgeseg.class_names import ClassNames
 from hedgeseg.visual import Picture
 
 
@@ -47,24 +48,6 @@ class Panel:
     def scores(self) -> Sequence[Score]:
         """One per map."""
         return self.finding.scores
-
-
-@dataclass(frozen=True)
-class ClassNames:
-    """Names of the classes; an index without a name is called `class 7`."""
-
-    names: tuple[str, ...] = ()
-
-    def __getitem__(self, index: int) -> str:
-        return self.names[index] if 0 <= index < len(self.names) else f"class {index}"
-
-    def of_sides(self) -> ClassNames:
-        """Names of the two sides of one logit: a single name is that of the positive one."""
-        return ClassNames((f"not {self.names[0]}", self.names[0])) if len(self.names) == 1 else self
-
-    def of_mask(self, num_classes: int) -> dict[int, str]:
-        """Names by mask id: 0 background, class index + 1, 255 void."""
-        return {0: "background", **{c + 1: self[c] for c in range(min(num_classes, 254))}, 255: "void"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,17 +23,30 @@ MAY_IMPORT = {
     "visual": {"visual"},
     "coco_segmentation": {"coco_segmentation"},
     "seeds/formats": {"seeds.formats", "seeds.seed", "seeds.components", "visual", *SHARED},
-    "seeds": {"seeds", "attribution", "metrics", "visual", *SHARED},
+    "seeds": {"seeds", "attribution", "metrics", "visual", "page", *SHARED},
     "data": {"data", "visual", *SHARED},
     "models": {"models", "data"},
     "plots": {"plots"},
+    "class_names": {"class_names"},
+    "page": {"page", "visual"},
     "evaluation": {"evaluation", "attribution", "metrics", "plots", "seeds", "connected_regions"},
-    "audit": {"audit", "attribution", "metrics", "seeds", "visual", "progress"},
+    "audit": {"audit", "attribution", "metrics", "seeds", "visual", "progress", "page", "class_names"},
     "pipeline": {
         *("pipeline", "callbacks", "audit", "models", "data", "seeds", "attribution", "metrics", "visual", "progress"),
+        "page",
     },
     "commands": {"commands", "pipeline", "evaluation", "seeds", "attribution", "metrics", "visual", "data", "models"},
-    "callbacks": {"callbacks", "audit", "evaluation", "seeds", "attribution", "metrics", "visual", *SHARED},
+    "callbacks": {
+        "callbacks",
+        "audit",
+        "evaluation",
+        "seeds",
+        "attribution",
+        "metrics",
+        "visual",
+        "class_names",
+        *SHARED,
+    },
 }
 LIGHTNING = {"callbacks", "data", "models", "pipeline"}
 

@@ -30,6 +30,9 @@ TOLERANCE = 15 / 375
 THUMBNAIL = 112
 """Height in pixels of the pictures that are kept."""
 
+AT_ONCE = 32
+"""Painted images that go through the network together."""
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -95,21 +98,20 @@ class Auditor:
         targets = [list(subject.classes) for subject in subjects]
         result = attribute(network, images, targets, method=self.method, **self.options)
         output, binary = self.options.get("output"), bool(self.options.get("binary", True))
-        with explaining(network):
-            logits = select_logits(network(images), len(images), output)
+        logits = result.logits
         mirrored = None
         if self.mirror:
             mirrored = attribute(network, images.flip(-1), targets, method=self.method, **self.options).maps.flip(-1)
+        found = [result.maps[row, : len(subject.classes)].float() for row, subject in enumerate(subjects)]
+        before = [_probabilities(row, subject) for row, subject in zip(logits, subjects, strict=True)]
+        dropped = _removal(network, images, found, before, subjects, output) if self.removal else [{}] * len(subjects)
         evidence = []
         for row, subject in enumerate(subjects):
-            count = len(subject.classes)
-            maps = result.maps[row, :count].float()
-            probabilities = _probabilities(logits[row], subject)
+            count, maps, probabilities = len(subject.classes), found[row], before[row]
             numbers = {**placement(maps), "positive_ratio": positive_ratios(maps), **_against_truth(maps, subject)}
             if mirrored is not None:
                 numbers["mirror"] = spearman(pooled_maps(maps), pooled_maps(mirrored[row, :count].float()))
-            if self.removal:
-                numbers.update(_removal(network, images[row], maps, probabilities, subject, output))
+            numbers.update(dropped[row])
             counts = contributions(network, images[row : row + 1], targets[row], output, binary).float()
             evidence += _entries(subject, split, maps, probabilities, numbers, profile(counts, maps))
         return evidence
@@ -179,16 +181,31 @@ def _against_truth(maps: Tensor, subject: Subject) -> dict[str, Tensor]:
 
 
 def _removal(
-    network: nn.Module, image: Tensor, maps: Tensor, before: Tensor, subject: Subject, output: Any
-) -> dict[str, Tensor]:
-    """Drop of each class's probability without its evidence, and without a like region elsewhere."""
+    network: nn.Module,
+    images: Tensor,
+    maps: Sequence[Tensor],
+    before: Sequence[Tensor],
+    subjects: Sequence[Subject],
+    output: Any,
+) -> list[dict[str, Tensor]]:
+    """For each image the drops of its classes' probabilities: without their evidence, and without a like region."""
     painted = []
-    for relevance in maps.cpu():
-        region = evidence_region(relevance)
-        painted += [paint_over(image, region), paint_over(image, control_region(region, relevance))]
+    for image, of_image in zip(images, maps, strict=True):
+        for relevance in of_image.cpu():
+            region = evidence_region(relevance)
+            painted += [paint_over(image, region), paint_over(image, control_region(region, relevance))]
+    parts = []
     with explaining(network):
-        logits = select_logits(network(torch.stack(painted)), len(painted), output)
-    after = torch.stack([_probabilities(row, subject) for row in logits]).view(len(maps), 2, -1)
-    index = torch.tensor(subject.classes)
-    drops = before[index][:, None] - after[torch.arange(len(maps)), :, index]
-    return {"removal_drop": drops[:, 0], "control_drop": drops[:, 1]}
+        for start in range(0, len(painted), AT_ONCE):
+            part = torch.stack(painted[start : start + AT_ONCE])
+            parts.append(select_logits(network(part), len(part), output))
+    left = iter(torch.cat(parts))
+    dropped = []
+    for subject, probabilities in zip(subjects, before, strict=True):
+        index = torch.tensor(subject.classes)
+        after = torch.stack([_probabilities(next(left), subject) for _ in range(2 * len(index))]).view(
+            len(index), 2, -1
+        )
+        drops = probabilities[index][:, None] - after[torch.arange(len(index)), :, index]
+        dropped.append({"removal_drop": drops[:, 0], "control_drop": drops[:, 1]})
+    return dropped

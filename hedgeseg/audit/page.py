@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from hedgeseg.audit.evidence import Evidence
 from hedgeseg.audit.findings import Cluster, Findings
-from hedgeseg.audit.result import name_of
+from hedgeseg.class_names import ClassNames
+from hedgeseg.page import Cell, embedded, number, page, picture, table
 from hedgeseg.seeds.formats.files import replacing
-from hedgeseg.visual import Picture, seismic
+from hedgeseg.visual import seismic
 
-PICTURED = 200
-"""Images that are shown; further ones are in audit.json alone."""
+PICTURED = 500
+"""Explanations that are shown; further ones are in audit.json alone."""
 
-EXAMPLES, EXAMPLES_FLAGGED = 4, 12
+EXAMPLES, EXAMPLES_FLAGGED = 5, 12
+
+MAP_SCALE = 6
+"""Side in pixels that a cell of a mean map is drawn with."""
 
 COLUMNS = {
     "probability": ("p", "probability of the class"),
-    "pointing": ("on object", "whether the strongest pixel is on the object"),
+    "pointing": ("on object", "1 where the strongest pixel is on the object, else 0"),
     "outside_inside": ("out/in", "mean relevance off the object over that on it"),
     "border": ("border", "share of positive relevance on the outer tenth of each side"),
-    "corners": ("corners", "share in the four corners, a quarter of each side"),
-    "centre": ("centre", "share in the central half of each side"),
+    "corners": ("corners", "share of it in the four corners, a quarter of each side"),
+    "centre": ("centre", "share of it in the central half of each side"),
     "entropy": ("entropy", "1: spread evenly, 0: on one spot"),
     "positive_ratio": ("positive", "share of pixels with positive relevance"),
     "mirror": ("mirror", "rank correlation with the map of the mirrored image"),
@@ -38,22 +40,18 @@ COLUMNS = {
 }
 
 STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1c1c1c;background:#fff}
-h1{margin-bottom:.2rem}h2{margin-top:2.2rem;border-bottom:1px solid #ddd}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .6rem;text-align:right}
-th{cursor:pointer;background:#f3f3f3;position:sticky;top:0;white-space:nowrap}th:first-child,td.text{text-align:left}
-tr:nth-child(even){background:#fafafa}td img{display:block;max-height:112px}
+td img{max-height:112px;max-width:none}table.sorted td{vertical-align:top}
+body{max-width:92rem}
 .card{border:1px solid #ddd;border-radius:6px;padding:.8rem 1rem;margin:1rem 0}.flagged{border-left:6px solid #c62828}
-.examples{display:flex;flex-wrap:wrap;gap:6px}.examples img{height:84px}.map{height:84px;border:1px solid #ccc}
-ul{margin:.3rem 0 .6rem 1.1rem;padding:0}.quiet{color:#666}.good{color:#1b5e20}.bad{color:#b71c1c}
+.examples{display:flex;flex-wrap:wrap;gap:6px}.examples img{height:84px}.map{border:1px solid #ccc}
+ul{margin:.3rem 0 .6rem 1.1rem;padding:0}.good{color:#1b5e20}.bad{color:#b71c1c}summary{cursor:pointer}
 """
 
-SORTING = """
-document.querySelectorAll('table').forEach(t=>t.querySelectorAll('th').forEach((h,i)=>h.onclick=()=>{
-const d=h.dataset.up=h.dataset.up==='1'?'':'1',v=r=>{const c=r.cells[i],k=c.dataset.k??c.textContent,n=parseFloat(k);
-return isNaN(n)?(k===''?-Infinity:k):n};[...t.rows].slice(1).sort((a,b)=>{const x=v(a),y=v(b);
-return (x>y?1:x<y?-1:0)*(d?1:-1)}).forEach(r=>t.tBodies[0].append(r))}));
-"""
+READING = (
+    "Each picture stands beside its evidence: red speaks for the class, blue against it. A cluster is a group of "
+    "pictures of one class that are recognised by the same thing; most classes have one. A click on a heading of a "
+    "table sorts by it."
+)
 
 
 def write_page(
@@ -63,6 +61,7 @@ def write_page(
     title: str = "Audit",
     changed: Sequence[Mapping[str, Any]] = (),
     seeds: str | None = None,
+    before: Sequence[Evidence] = (),
 ) -> Path:
     """Write the page whole or not at all.
 
@@ -73,25 +72,23 @@ def write_page(
         title: heading.
         changed: what `changes` returned, to show what moved between two networks.
         seeds: address of a report of the same data's seeds to link.
+        before: the other network's evidence, to show its pictures beside those that moved.
     """
+    names = ClassNames(tuple(classes))
     flagged = [cluster for cluster in findings.clusters if cluster.flagged]
     parts = [_verdict(findings, flagged, seeds)]
     if flagged:
         parts.append("<h2>Clusters that stand out</h2>")
-        parts += [_card(cluster, findings, classes, EXAMPLES_FLAGGED) for cluster in flagged]
-    parts += [_classes(findings, classes), _images(findings, classes)]
+        parts += [_card(cluster, findings, names, EXAMPLES_FLAGGED) for cluster in flagged]
     if changed:
-        parts.append(_changed(findings, classes, changed))
+        parts.append(_changed(findings, names, changed, before))
+    parts += [_classes(findings, names), _images(findings, names)]
     quiet = [cluster for cluster in findings.clusters if not cluster.flagged]
-    parts.append("<h2>All other clusters</h2>")
-    parts += [_card(cluster, findings, classes, EXAMPLES) for cluster in quiet]
-    name = html.escape(title)
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style>'
-        f"<h1>{name}</h1>" + "\n".join(parts) + f"<script>{SORTING}</script></html>\n"
-    )
+    if quiet:
+        parts.append("<h2>All other clusters</h2>")
+        parts += [_card(cluster, findings, names, EXAMPLES) for cluster in quiet]
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page(title, parts, STYLE), encoding="utf-8")
     return path
 
 
@@ -104,29 +101,25 @@ def _verdict(findings: Findings, flagged: Sequence[Cluster], seeds: str | None) 
         else '<b class="good">No cluster stands out.</b>'
     )
     odd = sum(bool(reasons) for reasons in findings.reasons)
-    overall = ", ".join(
-        f"{label} {_number(findings.overall[name])}" for name, (label, _) in COLUMNS.items() if name in findings.overall
-    )
     link = f'<p><a href="{html.escape(seeds)}">Report of the seeds</a></p>' if seeds else ""
     return (
-        f"<p>{images} images, {len(findings.evidence)} explanations. {told} {odd} explanations have a reason to be "
-        f'looked at.</p><p class="quiet">Means: {overall}.</p>{link}'
+        f"<p>{images} images, {len(findings.evidence)} explanations (one per image and class). {told} {odd} "
+        f'explanations have a reason to be looked at.</p><p class="quiet">{READING}</p>{link}'
     )
 
 
-def _card(cluster: Cluster, findings: Findings, classes: Sequence[str], examples: int) -> str:
+def _card(cluster: Cluster, findings: Findings, names: ClassNames, examples: int) -> str:
     chosen = _spread(cluster.members, examples)
-    pictures = "".join(_thumbnail(findings.evidence[i].thumbnail, findings.evidence[i].id) for i in chosen)
+    pictures = "".join(_thumbnail(findings.evidence[i]) for i in chosen)
     splits = ", ".join(f"{count} in {split}" for split, count in sorted(cluster.splits.items()))
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in cluster.reasons)
-    name = html.escape(name_of(cluster.class_index, classes))
-    drawn = f'<img class="map" alt="mean map" title="mean map" src="{_drawn(cluster.mean_map)}">'
+    cells = seismic(cluster.mean_map, percentile=100).repeat(MAP_SCALE, 0).repeat(MAP_SCALE, 1)
     return (
-        f'<div class="card{" flagged" if cluster.flagged else ""}"><b>{name}'
+        f'<div class="card{" flagged" if cluster.flagged else ""}"><b>{html.escape(names[cluster.class_index])}'
         f", cluster {cluster.number}</b>: {len(cluster.members)} images ({html.escape(splits)}), "
         f"{_percent(cluster.accuracy)} recognised. {_test(cluster)}"
         f"{f'<ul>{reasons}</ul>' if reasons else ''}"
-        f'<div class="examples">{drawn}{pictures}</div></div>'
+        f'<div class="examples">{picture(cells, "PNG", "mean map", "map")}{pictures}</div></div>'
     )
 
 
@@ -134,84 +127,81 @@ def _test(cluster: Cluster) -> str:
     if not math.isfinite(cluster.removal_drop):
         return ""
     return (
-        f"Without its evidence the probability falls by <b>{cluster.removal_drop:.2f}</b> "
-        f"(by {cluster.control_drop:.2f} without a like region elsewhere)."
+        f"With its strongest evidence painted over, the probability of the class falls by <b>{cluster.removal_drop:.2f}"
+        f"</b>; with a region of the same shape painted over elsewhere, by {cluster.control_drop:.2f}."
     )
 
 
-def _classes(findings: Findings, classes: Sequence[str]) -> str:
-    names = [name for name in COLUMNS if name in findings.overall]
-    header = ["class", "images", "recognised", *(COLUMNS[name][0] for name in names)]
+def _classes(findings: Findings, names: ClassNames) -> str:
+    measured = [name for name in COLUMNS if name in findings.overall]
+    header = ["class", "images", "recognised", *(COLUMNS[name][0] for name in measured)]
+    hints = ["", "", "share of them that the network sees", *(COLUMNS[name][1] for name in measured)]
+    groups = [*((names[i], numbers) for i, numbers in findings.per_class.items()), ("all", findings.overall)]
     rows = [
-        [name_of(index, classes), f"{numbers['images']:.0f}", _percent(numbers["accuracy"])]
-        + [_number(numbers.get(name, math.nan)) for name in names]
-        for index, numbers in findings.per_class.items()
+        [called, f"{numbers['images']:.0f}", _percent(numbers["accuracy"])]
+        + [number(numbers.get(name), 2, "") for name in measured]
+        for called, numbers in groups
     ]
-    hints = [*("", "", "share of them that the network sees"), *(COLUMNS[name][1] for name in names)]
-    return "<h2>Classes</h2>" + _table(header, hints, [[(html.escape(cell), cell) for cell in row] for row in rows])
+    meanings = "".join(f"<li><b>{label}</b>: {html.escape(hint)}</li>" for label, hint in _shown(measured))
+    return (
+        "<h2>Classes</h2>"
+        + table(header, rows, hints, by_click=True)
+        + f"<details><summary>What the columns mean</summary><ul>{meanings}</ul></details>"
+    )
 
 
-def _images(findings: Findings, classes: Sequence[str]) -> str:
-    names = [name for name in COLUMNS if name == "probability" or name in findings.overall]
-    header = ["picture and evidence", "class", "why", *(COLUMNS[name][0] for name in names), "cluster", "id"]
-    hints = ["", "", "", *(COLUMNS[name][1] for name in names), "", ""]
-    rows = []
+def _shown(measured: Sequence[str]) -> list[tuple[str, str]]:
+    return [COLUMNS[name] for name in COLUMNS if name in measured]
+
+
+def _images(findings: Findings, names: ClassNames) -> str:
+    measured = [name for name in COLUMNS if name == "probability" or name in findings.overall]
+    header = ["picture and evidence", "class", "why", *(COLUMNS[name][0] for name in measured), "cluster", "id"]
+    hints = ["", "", "why it should be looked at", *(COLUMNS[name][1] for name in measured), "within its class", ""]
+    rows: list[list[str | Cell]] = []
     for i in findings.order[:PICTURED]:
         entry = findings.evidence[i]
         numbers = {**entry.numbers, "probability": entry.probability}
-        values = [_number(numbers.get(name, math.nan)) for name in names]
-        named = name_of(entry.class_index, classes)
         why = "<br>".join(html.escape(reason) for reason in findings.reasons[i])
         rows.append(
             [
-                (_thumbnail(entry.thumbnail, entry.id), entry.id),
-                (html.escape(named), named),
-                (why, str(len(findings.reasons[i]))),
-                *((value, value) for value in values),
-                (str(findings.cluster_of[i]), str(findings.cluster_of[i])),
-                (html.escape(f"{entry.split}/{entry.id}"), entry.id),
+                Cell(_thumbnail(entry), entry.id),
+                names[entry.class_index],
+                Cell(why, str(len(findings.reasons[i])), words=True),
+                *(number(numbers.get(name), 2, "") for name in measured),
+                str(findings.cluster_of[i]),
+                Cell(html.escape(f"{entry.split}/{entry.id}"), f"{entry.split}/{entry.id}"),
             ]
         )
     left = len(findings.order) - len(rows)
     note = f'<p class="quiet">{left} further explanations are in audit.json.</p>' if left > 0 else ""
-    return (
-        "<h2>Images, most suspicious first</h2><p>A click on a heading sorts.</p>" + _table(header, hints, rows) + note
-    )
+    return "<h2>Images, most suspicious first</h2>" + table(header, rows, hints, by_click=True) + note
 
 
-def _changed(findings: Findings, classes: Sequence[str], changed: Sequence[Mapping[str, Any]]) -> str:
-    pictures = {entry.key: entry.thumbnail for entry in findings.evidence}
-    header = ["picture and evidence", "class", "moved", "p", "p before", "id"]
-    rows = []
+def _changed(
+    findings: Findings, names: ClassNames, changed: Sequence[Mapping[str, Any]], before: Sequence[Evidence]
+) -> str:
+    now = {entry.key: entry for entry in findings.evidence}
+    then = {entry.key: entry for entry in before}
+    header = ["now", *(["before"] if then else []), "class", "moved", "p", "p before", "id"]
+    meaning = "1 - correlation of the two maps: 0 the same, 1 unrelated, 2 opposite"
+    hints = [meaning if name == "moved" else "" for name in header]
+    rows: list[list[str | Cell]] = []
     for row in changed[:PICTURED]:
-        named = name_of(row["class_index"], classes)
-        picture = pictures.get((row["split"], row["id"], row["class_index"]), b"")
-        numbers = [_number(row[name]) for name in ("moved", "probability", "probability_before")]
+        key = (row["split"], row["id"], row["class_index"])
+        pictures = [Cell(_thumbnail(side[key]), row["id"]) for side in (now, then) if key in side]
         rows.append(
             [
-                (_thumbnail(picture, row["id"]), row["id"]),
-                (html.escape(named), named),
-                *((number, number) for number in numbers),
-                (html.escape(f"{row['split']}/{row['id']}"), row["id"]),
+                *pictures,
+                names[row["class_index"]],
+                *(number(row[name], 2) for name in ("moved", "probability", "probability_before")),
+                Cell(html.escape(f"{row['split']}/{row['id']}"), f"{row['split']}/{row['id']}"),
             ]
         )
-    return "<h2>What moved between the two networks</h2>" + _table(header, [""] * len(header), rows)
-
-
-def _table(header: Sequence[str], hints: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> str:
-    """A table that a click on a heading sorts; cells are (HTML, what to sort by)."""
-    head = "".join(
-        f'<th title="{html.escape(hint)}">{html.escape(h)}</th>' for h, hint in zip(header, hints, strict=True)
-    )
-    body = "".join(
-        "<tr>" + "".join(f'<td data-k="{html.escape(key)}"{_text(key)}>{cell}</td>' for cell, key in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><tbody><tr>{head}</tr>{body}</tbody></table>"
-
-
-def _text(key: str) -> str:
-    return "" if key.strip("-.%").replace(".", "").isdecimal() or not key else ' class="text"'
+    left = len(changed) - len(rows)
+    note = f'<p class="quiet">{left} further ones are in audit.json.</p>' if left > 0 else ""
+    said = f'<p class="quiet">The most changed first; moved: {meaning}.</p>'
+    return f"<h2>What moved between the two networks</h2>{said}" + table(header, rows, hints, by_click=True) + note
 
 
 def _spread(members: Sequence[int], count: int) -> list[int]:
@@ -220,26 +210,9 @@ def _spread(members: Sequence[int], count: int) -> list[int]:
     return [members[i] for i in at]
 
 
-def _thumbnail(jpeg: bytes, name: str) -> str:
-    if not jpeg:
-        return html.escape(name)
-    source = base64.b64encode(jpeg).decode()
-    told = html.escape(name)
-    return f'<img alt="{told}" title="{told}" loading="lazy" src="data:image/jpeg;base64,{source}">'
-
-
-def _drawn(relevance: np.ndarray) -> str:
-    drawn: Picture = seismic(relevance, percentile=100)
-    stream = io.BytesIO()
-    Image.fromarray(drawn).resize((drawn.shape[1] * 6, drawn.shape[0] * 6), Image.Resampling.NEAREST).save(
-        stream, "PNG"
-    )
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+def _thumbnail(entry: Evidence) -> str:
+    return embedded(entry.thumbnail, alt=entry.id) if entry.thumbnail else html.escape(entry.id)
 
 
 def _percent(value: float) -> str:
     return f"{value:.1%}" if math.isfinite(value) else ""
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else ""

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 SMOOTHING = 0.02
 """Sigma of the blur before a region is cut out, as a share of the longer side."""
@@ -37,14 +36,13 @@ def evidence_region(relevance: Tensor) -> Tensor:
     """
     height, width = relevance.shape
     sigma = max(0.5, SMOOTHING * max(height, width))
-    side = 2 * round(3 * sigma) + 1
-    side = min(side, 2 * min(height, width) - 1)
-    blurred = gaussian_blur(relevance.clamp(min=0)[None].float().cpu(), [side, side], [sigma, sigma])[0]
+    blurred = cv2.GaussianBlur(relevance.clamp(min=0).float().cpu().numpy(), (0, 0), sigma)
     if not blurred.max() > 0:
         return torch.zeros(height, width, dtype=torch.bool)
-    enough = torch.quantile(blurred.flatten(), 1 - LARGEST)
-    above = blurred >= torch.maximum(LEVEL * blurred.max(), enough)
-    _, pieces = cv2.connectedComponents(above.numpy().astype(np.uint8))
+    fewest = int((1 - LARGEST) * blurred.size)
+    enough = np.partition(blurred.ravel(), fewest)[fewest]
+    above = blurred >= max(LEVEL * float(blurred.max()), float(enough))
+    _, pieces = cv2.connectedComponents(above.astype(np.uint8))
     peak = np.unravel_index(int(blurred.argmax()), (height, width))
     return torch.from_numpy(pieces == pieces[peak])
 
@@ -57,17 +55,21 @@ def control_region(region: Tensor, relevance: Tensor) -> Tensor:
         relevance: signed map, float (H, W).
     """
     height, width = region.shape
-    positive = relevance.clamp(min=0).float().cpu()
-    best, least = region, float("inf")
+    inside = region.cpu().numpy()
+    positive = relevance.clamp(min=0).float().cpu().numpy()
+    rows, columns = np.nonzero(inside)
+    best, least = (rows, columns), float("inf")
     for down in range(0, height, max(1, height // 8)):
         for right in range(0, width, max(1, width // 8)):
-            moved = region.roll((down, right), (0, 1))
-            if (moved & region).any():
+            there = (rows + down) % height, (columns + right) % width
+            if inside[there].any():
                 continue
-            here = float(positive[moved].sum())
+            here = float(positive[there].sum())
             if here < least:
-                best, least = moved, here
-    return best
+                best, least = there, here
+    moved = np.zeros_like(inside)
+    moved[best] = True
+    return torch.from_numpy(moved)
 
 
 def paint_over(image: Tensor, region: Tensor) -> Tensor:

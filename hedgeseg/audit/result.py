@@ -12,6 +12,7 @@ import numpy as np
 
 from hedgeseg.audit.evidence import Evidence
 from hedgeseg.audit.findings import Findings
+from hedgeseg.class_names import ClassNames
 from hedgeseg.seeds.formats.files import replacing
 
 RESULT = "audit.json"
@@ -29,11 +30,12 @@ def as_json(findings: Findings, classes: Sequence[str]) -> dict[str, Any]:
         `clusters` (flagged first: class, cluster, size, accuracy, purity, tightness, distinct, splits, removal_drop,
         control_drop, `flagged`, `reasons`, `images`), `classes` and `overall` (means of the numbers).
     """
+    names = ClassNames(tuple(classes))
     images = [
         {
             "id": entry.id,
             "split": entry.split,
-            "class": name_of(entry.class_index, classes),
+            "class": names[entry.class_index],
             "probability": entry.probability,
             "correct": entry.correct,
             **entry.numbers,
@@ -44,7 +46,7 @@ def as_json(findings: Findings, classes: Sequence[str]) -> dict[str, Any]:
     ]
     clusters = [
         {
-            "class": name_of(cluster.class_index, classes),
+            "class": names[cluster.class_index],
             "cluster": cluster.number,
             "size": len(cluster.members),
             "accuracy": cluster.accuracy,
@@ -60,7 +62,7 @@ def as_json(findings: Findings, classes: Sequence[str]) -> dict[str, Any]:
         }
         for cluster in findings.clusters
     ]
-    per_class = {name_of(index, classes): dict(numbers) for index, numbers in findings.per_class.items()}
+    per_class = {names[index]: dict(numbers) for index, numbers in findings.per_class.items()}
     return _plain({"images": images, "clusters": clusters, "classes": per_class, "overall": dict(findings.overall)})
 
 
@@ -102,11 +104,6 @@ def changes(now: Sequence[Evidence], before: Sequence[Evidence]) -> list[dict[st
         for entry, other in both
     ]
     return sorted(rows, key=lambda row: (-row["moved"], row["id"], row["class_index"]))
-
-
-def name_of(index: int, classes: Sequence[str]) -> str:
-    """Name of a class, or its number where it has none."""
-    return classes[index] if index < len(classes) else f"class {index}"
 
 
 def _correlation(first: Evidence, second: Evidence) -> float:

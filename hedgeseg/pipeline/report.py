@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,12 @@ import numpy as np
 from PIL import Image
 
 from hedgeseg.data.images import read_mask
+from hedgeseg.page import page, picture, table
 from hedgeseg.pipeline.stages import Work, mask_folder
 from hedgeseg.pipeline.table import ROWS, class_rows, number
 from hedgeseg.seeds.formats.files import file_in, replacing
 from hedgeseg.visual import Picture, colour_mask, contact_sheet
 
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:78em;color:#222}"
-    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}img{max-width:100%;display:block}"
-)
 HEIGHT = 150
 SHOWN = {"seeds": "seed", "pseudo_masks": "pseudo-mask", "masks": "network", "supervised": "from true masks"}
 
@@ -38,11 +32,9 @@ def write_report(path: Path, work: Work, found: Mapping[str, Any], rows: int = 1
     """
     parts = [_scores(found), _classes(found), _seconds(found)]
     for title, part in (("Held back images", "val"), ("Images learnt from", "train")):
-        parts.append(f"<h2>{title}</h2>" + _picture(sheet(work, part, rows)))
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Pipeline</title><style>{STYLE}</style>'
-    page = head + "<h1>From labels to masks</h1>" + "\n".join(parts) + "</html>\n"
+        parts.append(f"<h2>{title}</h2>" + picture(sheet(work, part, rows)))
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page("From labels to masks", parts), encoding="utf-8")
     return path
 
 
@@ -97,21 +89,6 @@ def _classes(found: Mapping[str, Any]) -> str:
 def _seconds(found: Mapping[str, Any]) -> str:
     rows = [[stage, f"{seconds / 60:.1f}"] for stage, seconds in found["seconds"].items()]
     return "<h2>Time</h2>" + table(["stage", "minutes"], rows)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table."""
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    return "<table>" + line(header, "th") + "".join(line(row, "td") for row in rows) + "</table>"
-
-
-def _picture(picture: Picture) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="JPEG", quality=88)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}">'
 
 
 def _coloured(mask: np.ndarray, image: np.ndarray) -> Picture:

@@ -6,9 +6,7 @@ without them. Either way the seeds that look most wrong come first, as pictures.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from hedgeseg.page import number, page, picture, table
 from hedgeseg.seeds.agreement import Suspicion, suspicion
 from hedgeseg.seeds.formats import has_scores, has_seed, read_seed
 from hedgeseg.seeds.formats.files import replacing
@@ -30,12 +29,6 @@ from hedgeseg.seeds.seed import Seed
 from hedgeseg.seeds.table import COLUMNS
 from hedgeseg.seeds.tracked import tracked
 from hedgeseg.visual import Picture, colour_mask, contact_sheet
-
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;color:#222}"
-    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}img{max-width:100%;display:block}"
-)
 
 
 class PicturedImages(MaskedImages, Protocol):
@@ -101,20 +94,19 @@ def write_report(
         parts.append(_headline(scores))
         if score.curve.update_called:
             curve = {name: values for name, values in score.curve.compute().items() if values.ndim == 1}
-            parts.append(_picture(curve_picture(curve)))
+            parts.append(picture(curve_picture(curve), "PNG"))
         parts.append(_classes(scores))
     warn_of_damage(folder, broken)
     failed = {**failures_in(folder), **broken}
     if failed:
-        parts.append("<h2>Images that failed</h2>" + _table(["image", "why"], [list(row) for row in failed.items()]))
+        parts.append("<h2>Images that failed</h2>" + table(["image", "why"], [list(row) for row in failed.items()]))
     parts.append(_outline([judged for _, _, judged in suspects], judged_by))
     if worst > 0:
         parts.append("<h2>Most suspicious first</h2>")
         parts += [_row(folder, dataset, index, judged) for _, index, judged in sorted(suspects)[:worst]]
-    page = _page(title, parts)
     target = Path(path)
     with replacing(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page(title, parts), encoding="utf-8")
     return target
 
 
@@ -160,9 +152,8 @@ def _row(folder: str | os.PathLike[str], dataset: PicturedImages, index: int, ju
     why = ", ".join(f"{name} {value:.2f}" for name, value in vars(judged).items() if value > 0)
     caption = f"{dataset.ids[index]}: {names} ({why or 'nothing suspicious'})"
     columns = ("image", "strongest score", "seed", "true mask")
-    return _picture(
-        contact_sheet([[_thumbnail(panel) for panel in panels]], columns=columns[: len(panels)], title=caption)
-    )
+    sheet = contact_sheet([[_thumbnail(panel) for panel in panels]], columns=columns[: len(panels)], title=caption)
+    return picture(sheet, alt=caption)
 
 
 def _thumbnail(panel: Picture, height: int = 160) -> Picture:
@@ -183,23 +174,23 @@ def _tracked(folder: str | os.PathLike[str]) -> str:
 
 
 def _headline(scores: Mapping[str, Any]) -> str:
-    rows = [[COLUMNS[key], _number(scores[key])] for key in COLUMNS if key in scores]
-    interval = f"{_number(scores['miou_low'])} to {_number(scores['miou_high'])}"
+    rows = [[COLUMNS[key], number(scores[key])] for key in COLUMNS if key in scores]
+    interval = f"{number(scores['miou_low'])} to {number(scores['miou_high'])}"
     rows.insert(1, ["mIoU, 95 % interval over images", interval])
     note = (
         "<p>The mIoU is that of the masks as they are. The best mIoU cuts the scores at one threshold, taken from the "
         "true masks; masks that were refined may be better than any such cut.</p>"
     )
-    return "<h2>Scores</h2>" + _table(["", f"{scores['images']} images"], rows) + note
+    return "<h2>Scores</h2>" + table(["", f"{scores['images']} images"], rows) + note
 
 
 def _classes(scores: Mapping[str, Any]) -> str:
     rows = [
-        [name, *(_number(row[key]) for key in ("iou", "precision", "recall"))]
+        [name, *(number(row[key]) for key in ("iou", "precision", "recall"))]
         for name, row in scores["per_class"].items()
         if row["iou"] == row["iou"]
     ]
-    return "<h2>Classes</h2>" + _table(["class", "IoU", "precision", "recall"], rows)
+    return "<h2>Classes</h2>" + table(["class", "IoU", "precision", "recall"], rows)
 
 
 def _outline(judged: list[Suspicion], judged_by: set[str]) -> str:
@@ -213,28 +204,5 @@ def _outline(judged: list[Suspicion], judged_by: set[str]) -> str:
         "crf": "disagreement with a CRF of the mask",
     }
     means = {name: float(np.mean([getattr(one, name) for one in judged])) for name in names if name in judged_by}
-    rows = [[names[name], _number(mean)] for name, mean in means.items()]
-    return "<h2>Without true masks</h2>" + _table(["", "mean over images"], rows)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    def line(cells: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    return "<table>" + line(header, "th") + "".join(line(row, "td") for row in rows) + "</table>"
-
-
-def _picture(picture: Picture) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG")
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}">'
-
-
-def _page(title: str, parts: list[str]) -> str:
-    name = html.escape(title)
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style>'
-    return head + f"<h1>{name}</h1>" + "\n".join(parts) + "</html>\n"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "-"
+    rows = [[names[name], number(mean)] for name, mean in means.items()]
+    return "<h2>Without true masks</h2>" + table(["", "mean over images"], rows)

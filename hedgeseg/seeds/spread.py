@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hedgeseg.seeds.fusion import normalise
+from hedgeseg.seeds.module_maps import layouts
 from hedgeseg.seeds.multiscale import resize, scaled_size
 
 STRIDES = (8, 16)
@@ -107,15 +108,14 @@ def watched(
         depth = name.count(".") if name else -1
 
         def report(module: nn.Module, inputs: object, output: object, depth: int = depth) -> None:
-            if not isinstance(output, Tensor) or output.ndim != 4:
+            if not isinstance(output, Tensor):
                 return
             for stride in strides:
-                fits = all(
-                    0.75 < side / (stride * small) < 1.35  # a side that does not divide, and what padding takes
-                    for side, small in zip(images.shape[-2:], output.shape[-2:], strict=True)
-                )
-                if fits and (stride not in found or depth <= found[stride][0]):
-                    found[stride] = (depth, output)
+                for level in layouts(output, images.shape):
+                    if _fits(level, images, stride):
+                        if stride not in found or depth <= found[stride][0]:
+                            found[stride] = (depth, level)
+                        break
 
         hooks.append(module.register_forward_hook(report))
     try:
@@ -126,3 +126,9 @@ def watched(
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
+
+
+def _fits(level: Tensor, images: Tensor, stride: int) -> bool:
+    """Whether a map has a stride, but for a side that does not divide, and what padding takes."""
+    sides = zip(images.shape[-2:], level.shape[-2:], strict=True)
+    return all(0.75 < side / (stride * small) < 1.35 for side, small in sides)

@@ -6,7 +6,8 @@ from hedgeseg.callbacks.batches import Example
 from hedgeseg.callbacks.drawing import draw_panels
 from hedgeseg.callbacks.explanations import Explanation
 from hedgeseg.callbacks.scores import find
-from hedgeseg.callbacks.snapshot import ClassNames, Panel, Snapshot
+from hedgeseg.callbacks.snapshot import Panel, Snapshot
+from hedgeseg.class_names import ClassNames
 
 
 def finding(classes=(0,), size=32, zero=False):
