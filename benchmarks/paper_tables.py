@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hedgeseg.data.voc_classes import VOC_CLASSES
 from hedgeseg.evaluation import MethodRun, Summary, summarize_run
-from hedgeseg.evaluation.columns import value_column
+from hedgeseg.evaluation.columns import value_columns
 from hedgeseg.evaluation.comparison import compare_summaries
 from hedgeseg.evaluation.journal import Record, read_records, read_runs
 from hedgeseg.metrics import compare, confidence_interval, holm
@@ -183,7 +183,8 @@ def _differences(found: dict[str, dict[str, Summary]], base: str, methods: Seque
 
 def _pooled(records: Sequence[Record], keys: Sequence[tuple[str, str]], number: str) -> tuple[Tensor, Tensor]:
     """One number of every map, and which photograph it is of, whatever the network."""
-    column, _, places = value_column(records, number)
+    columns, _, places = value_columns(records)
+    column = columns.get(number, torch.full(places.shape, math.nan, dtype=torch.float64))
     photographs = {name: i for i, name in enumerate(dict.fromkeys(name for _, name in keys))}
     owner = torch.tensor([photographs[name] for _, name in keys])
     return column, owner[places]
