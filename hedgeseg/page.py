@@ -92,7 +92,7 @@ def table(
         f'<th title="{html.escape(hint)}">{html.escape(name)}</th>' if hint else f"<th>{html.escape(name)}</th>"
         for name, hint in zip(header, told, strict=True)
     )
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(_cell(cell, by_click) for cell in row) + "</tr>" for row in rows)
     kind = ' class="sorted"' if by_click else ""
     return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -125,10 +125,14 @@ def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
     return missing if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _cell(cell: str | Cell) -> str:
+def _cell(cell: str | Cell, by_click: bool) -> str:
     if isinstance(cell, Cell):
         return f'<td class="{"told" if cell.words else "text"}" data-k="{html.escape(cell.key)}">{cell.content}</td>'
-    return f"<td>{html.escape(cell)}</td>" if _is_number(cell) else f'<td class="text">{html.escape(cell)}</td>'
+    return (
+        f"<td>{html.escape(cell)}</td>"
+        if _is_number(cell) or not by_click
+        else f'<td class="text">{html.escape(cell)}</td>'
+    )
 
 
 def _is_number(text: str) -> bool:

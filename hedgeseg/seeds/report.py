@@ -153,7 +153,7 @@ def _row(folder: str | os.PathLike[str], dataset: PicturedImages, index: int, ju
     caption = f"{dataset.ids[index]}: {names} ({why or 'nothing suspicious'})"
     columns = ("image", "strongest score", "seed", "true mask")
     sheet = contact_sheet([[_thumbnail(panel) for panel in panels]], columns=columns[: len(panels)], title=caption)
-    return picture(sheet, alt=caption)
+    return picture(sheet, "PNG", caption)
 
 
 def _thumbnail(panel: Picture, height: int = 160) -> Picture:
