@@ -18,7 +18,8 @@ from hedgeseg.seeds.background import calibrate
 from hedgeseg.seeds.fusion import normalise
 from hedgeseg.seeds.multiscale import resize
 from hedgeseg.seeds.places import UNSURE, PlaceClassifier, learn_places, on_one_grid
-from hedgeseg.seeds.spread import STRIDES, Affinity, likeness, reduced, stride_maps
+from hedgeseg.seeds.spread import STRIDES, Affinity, likeness, reduced
+from hedgeseg.seeds.stages import Stage, find_stages, stage_maps
 
 SEEN = (*STRIDES, 32)
 Seeds = Callable[[], Iterable[tuple[Tensor, Tensor, Sequence[int]]]]
@@ -42,10 +43,14 @@ class Refit:
         model: whose maps are looked at.
         places: what was learnt, background first.
         classes: index of the class of each further label.
+        stages: the maps that are looked at.
     """
 
-    def __init__(self, model: nn.Module, places: PlaceClassifier, classes: Sequence[int]) -> None:
+    def __init__(
+        self, model: nn.Module, places: PlaceClassifier, classes: Sequence[int], stages: Sequence[Stage]
+    ) -> None:
         self.model = model
+        self.stages = stages
         self.places = places
         self.label_of = {c: label for label, c in enumerate(classes, start=1)}
 
@@ -63,7 +68,7 @@ class Refit:
         strange = [c for c in classes if c not in self.label_of]
         if strange:
             raise ValueError(f"class {strange[0]} was in no seed that was learnt from: {sorted(self.label_of)} were")
-        return self.judged(*seen(self.model, image), classes)
+        return self.judged(*seen(self.model, image, self.stages), classes)
 
     def judged(self, features: Tensor, alike: Affinity, classes: Sequence[int]) -> Tensor:
         """The same, of an image that was looked at: what `seen` tells of it."""
@@ -100,8 +105,10 @@ def _one_round(
 ) -> Refit:
     generator = torch.Generator().manual_seed(seed)
     pooled, samples = PooledMoments(), _Samples(generator)
+    stages = None if before is None else before.stages
     for image, scores, classes in seeds:
-        features, alike = seen(model, image)
+        stages = stages or find_stages(model, reduced(image), SEEN)
+        features, alike = seen(model, image, stages)
         if before is None:
             on_grid = resize(scores.to(features), (int(features.shape[1]), int(features.shape[2])))
         else:
@@ -121,7 +128,8 @@ def _one_round(
         targets.append(labels_of(scores, levels[:, 0, 0], labels))
     features = torch.cat([found for found, _, _ in samples.kept])
     places = learn_places(features, torch.cat(targets).to(features.device), len(known) + 1, seed)
-    return Refit(model, places, known)
+    assert stages is not None
+    return Refit(model, places, known, stages)
 
 
 def labels_of(scores: Tensor, levels: Tensor, labels: Tensor) -> Tensor:
@@ -141,9 +149,9 @@ def labels_of(scores: Tensor, levels: Tensor, labels: Tensor) -> Tensor:
     return torch.where(sure.cpu(), labels[stretched.argmax(0).cpu()], UNSURE)
 
 
-def seen(model: nn.Module, image: Tensor) -> tuple[Tensor, Affinity]:
+def seen(model: nn.Module, image: Tensor, stages: Sequence[Stage]) -> tuple[Tensor, Affinity]:
     """Features (D, h, w) of all places of an image, and how like they are; one forward pass."""
-    maps = stride_maps(model, reduced(image)[None], SEEN)
+    maps = stage_maps(model, reduced(image), stages)
     return on_one_grid(maps), likeness(maps[: len(STRIDES)])
 
 

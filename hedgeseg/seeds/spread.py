@@ -112,7 +112,7 @@ def watched(
                 return
             for stride in strides:
                 for level in layouts(output, images.shape):
-                    if _fits(level, images, stride):
+                    if fits(level, images, stride):
                         if stride not in found or depth <= found[stride][0]:
                             found[stride] = (depth, level)
                         break
@@ -128,7 +128,7 @@ def watched(
             module.training = mode
 
 
-def _fits(level: Tensor, images: Tensor, stride: int) -> bool:
+def fits(level: Tensor, images: Tensor, stride: int) -> bool:
     """Whether a map has a stride, but for a side that does not divide, and what padding takes."""
     sides = zip(images.shape[-2:], level.shape[-2:], strict=True)
     return all(0.75 < side / (stride * small) < 1.35 for side, small in sides)
