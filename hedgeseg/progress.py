@@ -42,6 +42,14 @@ class Bar(Protocol):
         """The work is over."""
         ...
 
+    def __enter__(self) -> Bar:
+        """The bar, which is closed when the block ends."""
+        ...
+
+    def __exit__(self, *error: object) -> Any:
+        """Close the bar."""
+        ...
+
 
 class Lines(Generic[T]):
     """The bar of a file: a line now and then.
@@ -100,6 +108,14 @@ class Lines(Generic[T]):
         """The last line, where a line was written before."""
         if self._told and self.n != self._said:
             self._tell()
+
+    def __enter__(self) -> Lines[T]:
+        """The bar, which is closed when the block ends."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the bar."""
+        self.close()
 
     def _tell(self) -> None:
         now = self._clock()

@@ -46,10 +46,13 @@ def test_lines_come_less_and_less_often_and_at_the_end(clock):
 def test_work_without_items_counts_what_it_is_told(clock):
     file = io.StringIO()
     bar = Lines((), "fit", total=8, unit="batch", initial=4, file=file, clock=clock)
-    clock.now = 20
-    bar.update(2)
-    bar.close()
-    assert file.getvalue() == "fit: 6/8 batch, 0:20, 0:20 left\n"
+    with bar as entered:
+        clock.now = 20
+        entered.update(2)
+        clock.now = 21
+        entered.update()
+    told = ["fit: 6/8 batch, 0:20, 0:20 left", "fit: 7/8 batch, 0:21, 0:07 left"]
+    assert file.getvalue().splitlines() == told  # the second as the block ends
 
 
 def test_a_file_gets_lines_and_a_terminal_one_bar(monkeypatch, capsys):
