@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,29 +14,54 @@ EXTRA = 8
 """Tokens without a place (class, registers) at most; they come before the others."""
 
 
-def layouts(returned: Tensor, images: torch.Size) -> Iterator[Tensor]:
+@dataclass(frozen=True)
+class Layout:
+    """How an output is a map; told from shapes alone, so that nothing is computed in a pass that may be recorded.
+
+    Attributes:
+        kind: of the output: (N, C, h, w), (N, h, w, C) or tokens (N, L, C).
+        channels: C.
+        size: (h, w).
+    """
+
+    kind: Literal["channels_first", "channels_last", "tokens"]
+    channels: int
+    size: tuple[int, int]
+
+    def of(self, returned: Tensor) -> Tensor:
+        """The map (N, C, h, w), a view of the output."""
+        if self.kind == "channels_first":
+            return returned
+        if self.kind == "channels_last":
+            return returned.permute(0, 3, 1, 2)
+        return returned[:, -self.size[0] * self.size[1] :].mT.unflatten(2, self.size)
+
+
+def layouts(returned: torch.Size, images: torch.Size) -> Iterator[Layout]:
     """The maps that a module's output may be, the usual one first.
 
     Args:
-        returned: (N, C, h, w), (N, h, w, C) or tokens (N, L, C), with class and register tokens before the others.
+        returned: shape of the output: (N, C, h, w), (N, h, w, C) or of tokens (N, L, C), with class and register tokens
+            before the others.
         images: shape (N, channels, H, W) of the images it was computed from.
 
     Yields:
-        (N, C, h, w), views of the output; nothing for an output of another kind or batch.
+        What it may be; nothing for an output of another kind or batch.
     """
-    if returned.shape[:1] != images[:1]:
+    if returned[:1] != images[:1]:
         return
-    if returned.ndim == 4:
-        yield returned
-        yield returned.permute(0, 3, 1, 2)
-    elif returned.ndim == 3:
+    if len(returned) == 4:
+        _, first, second, third = returned
+        yield Layout("channels_first", first, (second, third))
+        yield Layout("channels_last", third, (first, second))
+    elif len(returned) == 3:
         height, width = images[-2:]
         grids = []
         for extra in range(EXTRA + 1):
-            places = returned.shape[1] - extra
+            places = returned[1] - extra
             rows = round(math.sqrt(places * height / width)) if places > 3 else 0
             if rows and places % rows == 0:
-                grids.append((extra, rows, places // rows))
+                grids.append((rows, places // rows))
         # Square patches first: 29 tokens of a 2:3 image are five without a place and 4 x 6, not one and 4 x 7.
-        for extra, rows, columns in sorted(grids, key=lambda grid: height * grid[2] != width * grid[1]):
-            yield returned[:, extra:].mT.unflatten(2, (rows, columns))
+        for size in sorted(grids, key=lambda grid: height * grid[1] != width * grid[0]):
+            yield Layout("tokens", returned[2], size)

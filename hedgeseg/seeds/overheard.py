@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hedgeseg.attribution.api import unwrap
-from hedgeseg.seeds.spread import STRIDES, watched
+from hedgeseg.seeds.spread import STRIDES, Heard, maps_of, watched
 
 FIRST = 2
 """So many passes over images of the right shape are looked at: the right one comes first, if it comes."""
@@ -33,8 +33,8 @@ def overheard(model: nn.Module, images: Tensor, strides: Sequence[int] = STRIDES
         over these images was made.
     """
     root = unwrap(model)
-    seen: dict[int, tuple[int, Tensor]] = {}
-    passes: list[tuple[Tensor, dict[int, tuple[int, Tensor]]]] = []
+    seen: Heard = {}
+    passes: list[tuple[Tensor, Heard]] = []
     found: list[Tensor] = []
     shown: list[Tensor] = []
 
@@ -56,5 +56,5 @@ def overheard(model: nn.Module, images: Tensor, strides: Sequence[int] = STRIDES
                 hook.remove()
     for given, maps in passes:
         if torch.equal(given, images):
-            found[:] = [maps[stride][1].detach() for stride in sorted(maps)]
+            found[:] = maps_of(maps)
             break

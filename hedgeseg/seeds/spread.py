@@ -17,10 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hedgeseg.seeds.fusion import normalise
-from hedgeseg.seeds.module_maps import layouts
+from hedgeseg.seeds.module_maps import Layout, layouts
 from hedgeseg.seeds.multiscale import resize, scaled_size
 
 STRIDES = (8, 16)
+Heard = dict[int, tuple[int, Tensor, Layout]]
+"""Of every stride: how deep the module lies, what it returned, and how that is a map."""
+
 LARGEST = 481
 """Longest side in pixels of the image whose features are compared: likeness of all with all grows with side^4."""
 
@@ -86,7 +89,7 @@ def stride_maps(model: nn.Module, images: Tensor, strides: Sequence[int] = STRID
     Raises:
         ValueError: the network has none of them.
     """
-    found: dict[int, tuple[int, Tensor]] = {}
+    found: Heard = {}
     with watched(model, images, strides, found):
         model(images)
     if not found:
@@ -94,13 +97,16 @@ def stride_maps(model: nn.Module, images: Tensor, strides: Sequence[int] = STRID
             f"{type(model).__name__} has no map at a stride of {' or '.join(map(str, strides))} to compare places by; "
             "give spread=False"
         )
-    return [found[stride][1].detach() for stride in sorted(found)]
+    return maps_of(found)
+
+
+def maps_of(heard: Heard) -> list[Tensor]:
+    """The maps (N, D, h, w) that were heard, the finest first."""
+    return [layout.of(returned).detach() for _, (_, returned, layout) in sorted(heard.items(), key=lambda of: of[0])]
 
 
 @contextmanager
-def watched(
-    model: nn.Module, images: Tensor, strides: Sequence[int], found: dict[int, tuple[int, Tensor]]
-) -> Iterator[None]:
+def watched(model: nn.Module, images: Tensor, strides: Sequence[int], found: Heard) -> Iterator[None]:
     """Evaluation mode and hooks, undone at the end: every module that gives a map of a wanted stride reports it."""
     modes = {module: module.training for module in model.modules()}
     hooks = []
@@ -111,10 +117,10 @@ def watched(
             if not isinstance(output, Tensor):
                 return
             for stride in strides:
-                for level in layouts(output, images.shape):
-                    if fits(level, images, stride):
+                for layout in layouts(output.shape, images.shape):
+                    if fits(layout.size, images, stride):
                         if stride not in found or depth <= found[stride][0]:
-                            found[stride] = (depth, level)
+                            found[stride] = (depth, output, layout)
                         break
 
         hooks.append(module.register_forward_hook(report))
@@ -128,7 +134,6 @@ def watched(
             module.training = mode
 
 
-def fits(level: Tensor, images: Tensor, stride: int) -> bool:
-    """Whether a map has a stride, but for a side that does not divide, and what padding takes."""
-    sides = zip(images.shape[-2:], level.shape[-2:], strict=True)
-    return all(0.75 < side / (stride * small) < 1.35 for side, small in sides)
+def fits(size: tuple[int, int], images: Tensor, stride: int) -> bool:
+    """Whether a map (h, w) has a stride, but for a side that does not divide, and what padding takes."""
+    return all(0.75 < side / (stride * small) < 1.35 for side, small in zip(images.shape[-2:], size, strict=True))

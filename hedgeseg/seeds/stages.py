@@ -76,10 +76,10 @@ def stage_maps(model: nn.Module, image: Tensor, stages: Sequence[Stage]) -> list
     def report(name: str, call: int, output: Tensor) -> None:
         stage = wanted.get((name, call))
         if stage is not None:
-            fitting = (level for level in layouts(output, images.shape) if level.shape[1] == stage.channels)
-            level = next(fitting, None)
-            if level is not None:
-                found[stage] = level.detach()
+            fitting = (layout for layout in layouts(output.shape, images.shape) if layout.channels == stage.channels)
+            layout = next(fitting, None)
+            if layout is not None:
+                found[stage] = layout.of(output)
 
     with _listening(model, {name for name, _ in wanted}, report):
         model(images)
@@ -98,10 +98,10 @@ def _found(model: nn.Module, images: Tensor, strides: Sequence[int]) -> list[Sta
     def report(name: str, call: int, output: Tensor) -> None:
         depth = name.count(".") if name else -1
         for stride in strides:
-            for level in layouts(output, images.shape):
-                if fits(level, images, stride):
+            for layout in layouts(output.shape, images.shape):
+                if fits(layout.size, images, stride):
                     if stride not in best or depth <= best[stride][0]:
-                        best[stride] = (depth, Stage(stride, name, call, int(level.shape[1])))
+                        best[stride] = (depth, Stage(stride, name, call, layout.channels))
                     break
 
     with _listening(model, {name for name, _ in model.named_modules()}, report):
