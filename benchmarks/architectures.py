@@ -44,7 +44,7 @@ TIMM = (
 
 
 # Networks of tokens, with the size of their images; those of timm that can be built for another size, for a small one.
-TORCHVISION_TOKENS = {"vit_b_16": 224, "vit_b_32": 224, "swin_t": 112, "swin_v2_t": 128, "maxvit_t": 224}
+TORCHVISION_TOKENS = {"vit_b_16": 224, "vit_b_32": 224, "swin_t": 112, "swin_s": 112, "swin_v2_t": 128, "maxvit_t": 224}
 RESIZABLE = {
     "deit_tiny_patch16_224": 96, "deit_tiny_distilled_patch16_224": 96, "deit3_small_patch16_224": 96,
     "beit_base_patch16_224": 96, "eva02_tiny_patch14_224": 98, "vit_tiny_patch16_224": 96,
