@@ -19,7 +19,7 @@ from hedgeseg.seeds.fusion import normalise
 from hedgeseg.seeds.multiscale import resize
 from hedgeseg.seeds.places import UNSURE, PlaceClassifier, learn_places, on_one_grid
 from hedgeseg.seeds.spread import STRIDES, Affinity, likeness, reduced
-from hedgeseg.seeds.stages import Stage, find_stages, stage_maps
+from hedgeseg.seeds.stage_maps import Stage, find_stages, stage_maps
 
 SEEN = (*STRIDES, 32)
 Seeds = Callable[[], Iterable[tuple[Tensor, Tensor, Sequence[int]]]]

@@ -7,7 +7,7 @@ from torch import nn
 from hedgeseg.models.architectures import build_network
 from hedgeseg.seeds.refit import SEEN, learn_refit
 from hedgeseg.seeds.spread import stride_maps
-from hedgeseg.seeds.stages import find_stages, stage_maps
+from hedgeseg.seeds.stage_maps import find_stages, stage_maps
 
 SHAPES = [(96, 96), (33, 65), (25, 97), (129, 49), (289, 33), (40, 160)]
 
