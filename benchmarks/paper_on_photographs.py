@@ -82,12 +82,12 @@ MORE = (
     *(f"hedge gamma=2.0 ablate={term}" for term in ("C", "A", "U", "Psi")),
 )
 COSTLY = (
-    "integrated_gradients steps=16",
-    "smooth_grad samples=8",
-    "gradient_shap samples=8",
+    "integrated_gradients n_steps=16",
+    "smooth_grad nt_samples=8",
+    "gradient_shap n_samples=8",
     "occlusion",
     "rise masks=300",
-    "lime samples=100",
+    "lime n_samples=100",
     "score_cam",
     "extremal_perturbation areas=(0.05,0.1) iterations=60",
 )
