@@ -33,8 +33,8 @@ def overheard(model: nn.Module, images: Tensor, strides: Sequence[int] = STRIDES
         over these images was made.
     """
     root = unwrap(model)
-    seen: Heard = {}
-    passes: list[tuple[Tensor, Heard]] = []
+    seen: dict[int, Heard] = {}
+    passes: list[tuple[Tensor, dict[int, Heard]]] = []
     found: list[Tensor] = []
     shown: list[Tensor] = []
 

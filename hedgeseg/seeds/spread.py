@@ -8,7 +8,7 @@ of a network's own features is that of SEAM's pixel correlation module (Wang et 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,15 +17,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hedgeseg.seeds.fusion import normalise
+from hedgeseg.seeds.listening import listening
 from hedgeseg.seeds.module_maps import Layout, layouts
 from hedgeseg.seeds.multiscale import resize, scaled_size
 
 STRIDES = (8, 16)
-Heard = dict[int, tuple[int, Tensor, Layout]]
-"""Of every stride: how deep the module lies, what it returned, and how that is a map."""
-
 LARGEST = 481
 """Longest side in pixels of the image whose features are compared: likeness of all with all grows with side^4."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A map of a stride that a module returned.
+
+    Attributes:
+        module: its name.
+        call: the how-manieth of its calls, from 0.
+        returned: by the module.
+        layout: how that is a map.
+    """
+
+    module: str
+    call: int
+    returned: Tensor
+    layout: Layout
+
+    @property
+    def depth(self) -> int:
+        """How far the module is from the root."""
+        return self.module.count(".") if self.module else -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +109,7 @@ def stride_maps(model: nn.Module, images: Tensor, strides: Sequence[int] = STRID
     Raises:
         ValueError: the network has none of them.
     """
-    found: Heard = {}
+    found: dict[int, Heard] = {}
     with watched(model, images, strides, found):
         model(images)
     if not found:
@@ -100,38 +120,26 @@ def stride_maps(model: nn.Module, images: Tensor, strides: Sequence[int] = STRID
     return maps_of(found)
 
 
-def maps_of(heard: Heard) -> list[Tensor]:
+def maps_of(found: Mapping[int, Heard]) -> list[Tensor]:
     """The maps (N, D, h, w) that were heard, the finest first."""
-    return [layout.of(returned).detach() for _, (_, returned, layout) in sorted(heard.items(), key=lambda of: of[0])]
+    return [found[stride].layout.of(found[stride].returned).detach() for stride in sorted(found)]
 
 
 @contextmanager
-def watched(model: nn.Module, images: Tensor, strides: Sequence[int], found: Heard) -> Iterator[None]:
+def watched(model: nn.Module, images: Tensor, strides: Sequence[int], found: dict[int, Heard]) -> Iterator[None]:
     """Evaluation mode and hooks, undone at the end: every module that gives a map of a wanted stride reports it."""
-    modes = {module: module.training for module in model.modules()}
-    hooks = []
-    for name, module in model.named_modules():
-        depth = name.count(".") if name else -1
 
-        def report(module: nn.Module, inputs: object, output: object, depth: int = depth) -> None:
-            if not isinstance(output, Tensor):
-                return
-            for stride in strides:
-                for layout in layouts(output.shape, images.shape):
-                    if fits(layout.size, images, stride):
-                        if stride not in found or depth <= found[stride][0]:
-                            found[stride] = (depth, output, layout)
-                        break
+    def report(module: str, call: int, returned: Tensor) -> None:
+        for stride in strides:
+            for layout in layouts(returned.shape, images.shape):
+                if fits(layout.size, images, stride):
+                    heard = Heard(module, call, returned, layout)
+                    if stride not in found or heard.depth <= found[stride].depth:
+                        found[stride] = heard
+                    break
 
-        hooks.append(module.register_forward_hook(report))
-    try:
-        model.eval()
+    with listening(model, report):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def fits(size: tuple[int, int], images: Tensor, stride: int) -> bool:

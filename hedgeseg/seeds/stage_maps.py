@@ -6,16 +6,15 @@ stride of 16 or 32. What is compared between images has to come from the same mo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from hedgeseg.seeds.listening import listening
 from hedgeseg.seeds.module_maps import layouts
-from hedgeseg.seeds.spread import fits
+from hedgeseg.seeds.spread import Heard, watched
 
 PLAIN = 128
 """From this length of the shorter side on, strides up to 32 are told apart."""
@@ -81,7 +80,7 @@ def stage_maps(model: nn.Module, image: Tensor, stages: Sequence[Stage]) -> list
             if layout is not None:
                 found[stage] = layout.of(output)
 
-    with _listening(model, {name for name, _ in wanted}, report):
+    with listening(model, report):
         model(images)
     for stage in stages:
         if stage not in found:
@@ -93,48 +92,13 @@ def stage_maps(model: nn.Module, image: Tensor, stages: Sequence[Stage]) -> list
 
 
 def _found(model: nn.Module, images: Tensor, strides: Sequence[int]) -> list[Stage]:
-    best: dict[int, tuple[int, Stage]] = {}
-
-    def report(name: str, call: int, output: Tensor) -> None:
-        depth = name.count(".") if name else -1
-        for stride in strides:
-            for layout in layouts(output.shape, images.shape):
-                if fits(layout.size, images, stride):
-                    if stride not in best or depth <= best[stride][0]:
-                        best[stride] = (depth, Stage(stride, name, call, layout.channels))
-                    break
-
-    with _listening(model, {name for name, _ in model.named_modules()}, report):
+    found: dict[int, Heard] = {}
+    with watched(model, images, strides, found):
         model(images)
-    if not best:
+    if not found:
         raise ValueError(
             f"{type(model).__name__} has no map at a stride of {' or '.join(map(str, strides))} for images of "
             f"{images.shape[-2]} x {images.shape[-1]} pixels to judge places by; give refit=False"
         )
-    return [best[stride][1] for stride in sorted(best)]
-
-
-@contextmanager
-def _listening(model: nn.Module, names: set[str], report: Callable[[str, int, Tensor], None]) -> Iterator[None]:
-    """Evaluation mode and hooks, undone at the end: modules report their name, call and output."""
-    modes = {module: module.training for module in model.modules()}
-    calls: Counter[str] = Counter()
-    hooks = []
-    for name, module in model.named_modules():
-        if name not in names:
-            continue
-
-        def hear(module: nn.Module, inputs: object, output: object, name: str = name) -> None:
-            if isinstance(output, Tensor):
-                report(name, calls[name], output)
-            calls[name] += 1
-
-        hooks.append(module.register_forward_hook(hear))
-    try:
-        model.eval()
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
+    best = sorted(found.items(), key=lambda item: item[0])
+    return [Stage(stride, heard.module, heard.call, heard.layout.channels) for stride, heard in best]
