@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import nn
+from strided_network import Strided
 
 from hedgeseg.seeds.places import UNSURE, learn_places, on_one_grid
 from hedgeseg.seeds.refit import PLACES, Refit, _Samples, labels_of, learn_refit
@@ -11,19 +11,6 @@ def briefly(monkeypatch):
     """These scenes are learnt in fewer steps than photographs."""
     monkeypatch.setattr("hedgeseg.seeds.places.STEPS", 60)
     monkeypatch.setattr("hedgeseg.seeds.places.BATCH", 1000)
-
-
-class Strided(nn.Module):
-    """Colours averaged over 8 and 16 pixels, then logits."""
-
-    def __init__(self):
-        super().__init__()
-        self.eighth = nn.AvgPool2d(8)
-        self.sixteenth = nn.AvgPool2d(2)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
-
-    def forward(self, images):
-        return self.head(self.sixteenth(self.eighth(images)))
 
 
 def scene(seed, classes):

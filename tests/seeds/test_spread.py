@@ -1,23 +1,11 @@
 import pytest
 import torch
 import torchvision
+from strided_network import Strided
 from torch import nn
 
 from hedgeseg.seeds import SeedGenerator
 from hedgeseg.seeds.spread import affinity, stride_maps
-
-
-class Strided(nn.Module):
-    """Colours averaged over 8 and 16 pixels, then logits: what is of one colour is alike."""
-
-    def __init__(self):
-        super().__init__()
-        self.eighth = nn.AvgPool2d(8)
-        self.sixteenth = nn.AvgPool2d(2)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
-
-    def forward(self, images):
-        return self.head(self.sixteenth(self.eighth(images)))
 
 
 def halves():
