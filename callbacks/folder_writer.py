@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 
@@ -176,6 +177,8 @@ class FolderWriter(BasePredictionWriter):
                 identifier = f"{dataloader_idx}_{place}"
             self._receive(example, identifier, dataloader_idx)
         self._work(trainer, pl_module, at_end=False)
+        if trainer.received_sigterm:  # Lightning catches it, and its loop over predictions never looks
+            raise SIGTERMException
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the results of the images that still wait for others of their kind."""

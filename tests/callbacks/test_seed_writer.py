@@ -1,9 +1,12 @@
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 from callback_scenes import Classifier, Scenes, loader
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
@@ -98,6 +101,18 @@ def test_a_second_run_does_what_is_missing(make_trainer, tmp_path, module):
     again = predict(make_trainer, SeedWriter(str(folder)), module=module)
     assert again.counts == {"written": 1, "skipped": 3, "failed": 0}
     assert (folder / "scene_0.npz").stat().st_mtime_ns == before
+
+
+def test_a_polite_kill_stops_after_the_batch_and_is_gone_on_with(make_trainer, tmp_path, module):
+    class Terminated(SeedWriter):
+        def _save(self, identifier, result):
+            super()._save(identifier, result)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SIGTERMException):
+        predict(make_trainer, Terminated(str(tmp_path)), module=module)
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert predict(make_trainer, SeedWriter(str(tmp_path)), module=module).counts["written"] == 2
 
 
 def test_another_network_or_other_settings_are_refused(make_trainer, tmp_path, module):
