@@ -61,7 +61,7 @@ def crf_agreement(seed: Seed, picture: np.ndarray | Tensor, side: int = 160) -> 
     known = torch.where(mask == IGNORE, torch.zeros_like(mask), mask)
     chosen = (known[None] == labels.view(-1, 1, 1)).float()
     posterior = dense_crf(colours.round().to(torch.uint8).permute(1, 2, 0).contiguous(), chosen, unary="labels")
-    return mask_agreement(mask, labels[posterior.argmax(0)])
+    return mask_agreement(mask, labels[posterior.max(0).indices])
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class MaskGenerator:
         shares = torch.bincount(mask.flatten(), minlength=labels).double() / mask.numel()
         if self.band is not None:
             low, high = self.band
-            best = kept[fine[1:].argmax(0) + 1] if len(kept) > 1 else torch.zeros_like(mask)
+            best = kept[fine[1:].max(0).indices + 1] if len(kept) > 1 else torch.zeros_like(mask)
             mask = torch.where(share > high, best, torch.where(share < low, 0, void))
         mask = mask.masked_fill(confidence < self.ignore_below, void)
         return Segmentation(mask.cpu(), confidence.clamp(0, 1).float().cpu(), shares.cpu())

@@ -146,7 +146,7 @@ def labels_of(scores: Tensor, levels: Tensor, labels: Tensor) -> Tensor:
     stretched = calibrate(scores.T[:, :, None].clamp(0, 1), levels.view(-1, 1, 1))[..., 0]
     strongest = stretched[1:].amax(0) / (stretched[0] + stretched[1:].amax(0))
     sure = (strongest - 0.5).abs() > BAND
-    return torch.where(sure.cpu(), labels[stretched.argmax(0).cpu()], UNSURE)
+    return torch.where(sure.cpu(), labels[stretched.max(0).indices.cpu()], UNSURE)
 
 
 def seen(model: nn.Module, image: Tensor, stages: Sequence[Stage]) -> tuple[Tensor, Affinity]:

@@ -134,7 +134,7 @@ def label_unary(probabilities: Tensor, certainty: float = 0.7) -> Tensor:
         raise ValueError(f"certainty must lie between 0 and 1, got {certainty}")
     labels = probabilities.shape[0]
     shared = (1 - certainty) / (labels - 1)
-    chosen = torch.zeros_like(probabilities).scatter_(0, probabilities.argmax(0, keepdim=True), 1.0)
+    chosen = torch.zeros_like(probabilities).scatter_(0, probabilities.max(0, keepdim=True).indices, 1.0)
     return -(chosen * certainty + (1 - chosen) * shared).log()
 
 

@@ -81,7 +81,7 @@ def _walk(walker: Callable[..., Any], colours: Tensor, marks: Tensor, present: l
 
 def surest(probabilities: Tensor, share: float) -> Tensor:
     """Marks int64 (H, W): label + 1 on the surest `share` of the pixels each label wins, 0 elsewhere."""
-    winner = probabilities.argmax(0)
+    winner = probabilities.max(0).indices
     best = probabilities.amax(0)
     marks = torch.zeros_like(winner)
     for label in range(len(probabilities)):
