@@ -35,7 +35,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "gamma": 2.0,
         "flip": True,
         "spread": True,
-        "background": 0.25,
+        "background": "auto",
         "held_back": True,
         "image_size": 289,
         "fit": None,
