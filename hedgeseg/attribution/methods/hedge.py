@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -147,24 +147,9 @@ def unit_relevance(relevance: Tensor) -> Tensor:
 
 
 def rule_book(
-    gamma: float = 1.0,
-    variant: Variant = "paper",
-    residual: Residual = "main",
-    precision: Precision = "fp32",
-    ablate: Sequence[str] = (),
+    gamma: float, variant: Variant, residual: Residual, precision: Precision, ablate: Sequence[str]
 ) -> RuleBook:
-    """The rules of hedging.
-
-    Args:
-        gamma: See `explain`.
-        variant: See `explain`.
-        residual: See `explain`.
-        precision: See `explain`.
-        ablate: See `explain`.
-
-    Returns:
-        The table for `sweep`.
-    """
+    """The table for `sweep`; what the options mean, and what they are by default, `explain` says."""
     official = variant == "official"
     if ablate:
         rule: Callable[..., Tensor] = partial(hedge_without, without=terms(ablate))
@@ -239,10 +224,11 @@ def _official_concatenation(op: Op, relevance: Sequence[Tensor | None]) -> Relev
 def _check(gamma: float, variant: str, residual: str, precision: str) -> None:
     if not 1.0 <= gamma <= 2.0:
         raise ValueError(f"gamma={gamma}: must lie in [1, 2] (1 is sharpest, 2 covers most)")
-    for name, value, allowed in (
-        ("variant", variant, ("paper", "official")),
-        ("residual", residual, ("main", "influence")),
-        ("precision", precision, ("fp32", "bf16")),
+    for name, value, kind in (
+        ("variant", variant, Variant),
+        ("residual", residual, Residual),
+        ("precision", precision, Precision),
     ):
+        allowed = get_args(kind)
         if value not in allowed:
             raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")

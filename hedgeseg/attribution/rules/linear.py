@@ -152,10 +152,6 @@ class Mixing(Dense):
         """See `LinearMap`."""
         return self._each(s, weight.mT)
 
-    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """See `LinearMap`."""
-        return like.new_empty(shape)
-
     def weight_gradient(self, x: Tensor, s: Tensor) -> Tensor:
         """See `LinearMap`; here every sample has a matrix of its own."""
         return s @ x.mT if self.on_left else x.mT @ s
