@@ -8,42 +8,28 @@ sees alike, background placed, optionally refined, argmax.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from hashlib import sha256
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hedgeseg.seeds.agreement import mask_agreement
 from hedgeseg.seeds.background import Background, as_background, calibrate, cut
 from hedgeseg.seeds.cutting import cut_seed
 from hedgeseg.seeds.describe import described
-from hedgeseg.seeds.file_maps import FileMaps
 from hedgeseg.seeds.fusion import FUSIONS, Fusion, fuse, normalise
-from hedgeseg.seeds.learned_affinity import AffinityHead, read_affinity
-from hedgeseg.seeds.maps import MapFunction, as_sources, checked_maps
-from hedgeseg.seeds.multiscale import Merge, merge, resize, unflip, views
-from hedgeseg.seeds.overheard import overheard
+from hedgeseg.seeds.learned_affinity import affinity_of, affinity_settings
+from hedgeseg.seeds.looks import Alike, Looks, agreements, look
+from hedgeseg.seeds.maps import MapFunction, as_sources
+from hedgeseg.seeds.multiscale import Merge, merge, resize
 from hedgeseg.seeds.picture import detail_of, picture_for
 from hedgeseg.seeds.refine import Refine, as_refiner, refiner_of
 from hedgeseg.seeds.seed import Seed, check_classes
-from hedgeseg.seeds.smoothing import smooth
-from hedgeseg.seeds.spread import LARGEST, Affinity, likeness, reduced, stride_maps
+from hedgeseg.seeds.spread import likeness
 from hedgeseg.seeds.tiles import tiled
-from hedgeseg.seeds.walk import Walk
-from hedgeseg.seeds.wanted import Wanted, alike_in_shape
+from hedgeseg.seeds.wanted import Wanted, alike_in_shape, one_image
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
-
-Looks = list[list[Tensor]]
-Alike = Affinity | Walk
-
-ESTIMATE_SIDE = 192
-"""Longest side in pixels of the masks that are compared to estimate a seed's quality."""
 
 
 class SeedGenerator:
@@ -155,7 +141,7 @@ class SeedGenerator:
         self.fuse = fuse
         self.smoothing = smoothing
         self.spread = spread if isinstance(spread, bool) else dict(spread)
-        self._likeness = likeness if isinstance(spread, bool) else _learnt(spread).walk
+        self._likeness = likeness if isinstance(spread, bool) else affinity_of(spread).walk
         self.refine_side = refine_side
         self._told = mean is not None or std is not None
         self.mean = tuple(IMAGENET_MEAN if mean is None else mean)
@@ -211,8 +197,8 @@ class SeedGenerator:
         made: dict[int, tuple[Looks, Alike | None]] = {}
         for group in alike_in_shape(images, indices, together):
             found = self._looks(
-                model, [images[i] for i in group], [indices[i] for i in group], [details[i] for i in group],
-                [wanted[i] for i in group],
+                model, [images[i] for i in group], [indices[i].tolist() for i in group], [details[i] for i in group],
+                [wanted[i].name for i in group],
             )  # fmt: skip
             made.update(zip(group, found, strict=True))
         return [
@@ -244,7 +230,7 @@ class SeedGenerator:
             "merge": self.merge,
             "fuse": self.fuse,
             "smoothing": self.smoothing,
-            "spread": self.spread if isinstance(self.spread, bool) else _fingerprint(self.spread),
+            "spread": self.spread if isinstance(self.spread, bool) else affinity_settings(self.spread),
             "refine_side": self.refine_side,
             "mean": list(self.mean),
             "std": list(self.std),
@@ -267,8 +253,8 @@ class SeedGenerator:
         """
         image = one_image(image)
         size = size or (int(image.shape[-2]), int(image.shape[-1]))
-        one, wanted = [torch.tensor(list(classes))], [Wanted(image, classes, size, picture, name)]
-        ((looks, alike),) = self._looks(model, [image], one, [self._detail(picture, image)], wanted)
+        rows = [[int(index) for index in classes]]
+        ((looks, alike),) = self._looks(model, [image], rows, [self._detail(picture, image)], [name])
         return self._scores(looks, size, alike)
 
     @property
@@ -293,46 +279,18 @@ class SeedGenerator:
         self,
         model: nn.Module,
         images: list[Tensor],
-        indices: list[Tensor],
+        classes: list[list[int]],
         details: list[Tensor | None],
-        wanted: list[Wanted],
+        names: list[str | None],
     ) -> list[tuple[Looks, Alike | None]]:
-        """For every image, its maps and what the network sees alike in it, both of one pass through the network.
-
-        The maps are smoothed and positive, (v, K, h, w) of every scale, by source; the mirrored image is second, turned
-        back. Likeness is that of the largest scale. Maps from files are taken once, as they are.
-        """
-        classes = [[int(c) for c in found] for found in indices]
-        looks: list[Looks] = [[[] for _ in self.sources] for _ in images]
-        stages: list[Tensor] = []
-        each = [views(i, self.scales, self.flip, d) for i, d in zip(images, details, strict=True)]
-        for scale, parts in zip(self.scales, zip(*each, strict=True), strict=True):
-            batch, seen = torch.cat(parts), len(parts[0])
-            targets = [list(row) for row in classes for _ in range(seen)]
-            listening = bool(self.spread) and scale == max(self.scales) and max(batch.shape[-2:]) <= LARGEST
-            for number, source in enumerate(self.sources):
-                if isinstance(source, FileMaps):
-                    for look, one, row, image in zip(looks, wanted, classes, images, strict=True):
-                        maps = source.read(one.name, row).to(image.device).clamp(min=0)
-                        look[number].append(maps.expand(seen, -1, -1, -1))
-                    continue
-                ear: AbstractContextManager[list[Tensor]] = nullcontext([])
-                if listening and not stages:
-                    ear = overheard(model, batch)
-                with ear as found:
-                    positive = checked_maps(source, model, batch, targets).clamp(min=0)
-                stages = stages or [stage[::seen] for stage in found]
-                for look, maps in zip(looks, smooth(positive, self.smoothing).split(seen), strict=True):
-                    look[number].append(unflip(maps))
-            if self.spread and scale == max(self.scales) and not stages:
-                stages = stride_maps(model, torch.stack([reduced(part[0]) for part in parts]))
-        if not self.spread:
-            return [(look, None) for look in looks]
-        return [(look, self._likeness([stage[i : i + 1] for stage in stages])) for i, look in enumerate(looks)]
+        return look(
+            model, images, classes, details, names, sources=self.sources, scales=self.scales, flip=self.flip,
+            smoothing=self.smoothing, likeness=self._likeness if self.spread else None,
+        )  # fmt: skip
 
     def _scores(self, looks: Looks, size: tuple[int, int], alike: Alike | None) -> Tensor:
         grid = size if alike is None else alike.size
-        maps = [normalise(merge([resize(look, grid) for look in found], self.merge)) for found in looks]
+        maps = [normalise(merge([resize(one, grid) for one in found], self.merge)) for found in looks]
         if alike is None:
             return fuse(maps, self.fuse)
         if self.fuse == "extent":
@@ -340,47 +298,8 @@ class SeedGenerator:
         return normalise(resize(alike.spread(fuse(maps, self.fuse)), size))
 
     def _estimates(self, looks: Looks, size: tuple[int, int], alike: Alike | None) -> dict[str, float]:
-        """Do mirrored copies and scales, each on its own, lead to the same mask? On a small copy: it is an estimate."""
-        small = min(1.0, ESTIMATE_SIDE / max(size))
-        size = (max(1, round(size[0] * small)), max(1, round(size[1] * small)))
-
-        def mask(part: Looks) -> Tensor:
+        def mask(part: Looks, size: tuple[int, int]) -> Tensor:
             scores = self._scores(part, size, alike)
             return cut([calibrate(scores, self.background.levels(scores)[0])], torch.arange(len(scores)))
 
-        found = {}
-        if self.flip:
-            sides = (mask([[look[i : i + 1] for look in maps] for maps in looks]) for i in (0, 1))
-            found["flip"] = mask_agreement(*sides)
-        if len(self.scales) > 1:
-            alone = [mask([maps[i : i + 1] for maps in looks]) for i in range(len(self.scales))]
-            found["scale"] = sum(mask_agreement(a, b) for a, b in pairwise(alone)) / (len(alone) - 1)
-        return found
-
-
-def _learnt(spread: Mapping[str, str]) -> AffinityHead:
-    if set(spread) != {"affinity"}:
-        raise ValueError(f"spread is true, false or {{'affinity': FILE}}, got {dict(spread)}")
-    return read_affinity(spread["affinity"])
-
-
-def _fingerprint(spread: Mapping[str, str]) -> dict[str, str]:
-    """The file by what is in it: another head makes other seeds."""
-    return {"affinity": sha256(Path(spread["affinity"]).read_bytes()).hexdigest()}
-
-
-def one_image(image: Tensor) -> Tensor:
-    """The image as float (C, H, W).
-
-    Raises:
-        ValueError: a batch of several images, another rank, or an integer image.
-    """
-    if image.ndim == 4 and len(image) == 1:
-        image = image[0]
-    if image.ndim != 3:
-        raise ValueError(
-            f"a seed is made from one image, (C, H, W) or (1, C, H, W), got {tuple(image.shape)}; loop over a batch"
-        )
-    if not image.is_floating_point():
-        raise ValueError(f"image must be float and normalised as the model takes it, got {image.dtype}")
-    return image
+        return agreements(looks, size, mask)

@@ -8,8 +8,9 @@ have the same label or another one. The trunk is frozen and its features, at str
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 
@@ -94,6 +95,23 @@ def read_affinity(path: str | PathLike[str]) -> AffinityHead:
     except Exception as error:  # what torch.load raises depends on what the file is instead
         raise ValueError(f"{path} holds no affinity that hedgeseg learnt: {error}") from error
     return head.eval()
+
+
+def affinity_of(spread: Mapping[str, str]) -> AffinityHead:
+    """The head that `spread: {affinity: FILE}` names.
+
+    Raises:
+        ValueError: anything else is asked for, or the file is of another kind.
+        FileNotFoundError: there is no such file.
+    """
+    if set(spread) != {"affinity"}:
+        raise ValueError(f"spread is true, false or {{'affinity': FILE}}, got {dict(spread)}")
+    return read_affinity(spread["affinity"])
+
+
+def affinity_settings(spread: Mapping[str, str]) -> dict[str, str]:
+    """The same with a hash in the place of the file: another head makes other seeds."""
+    return {"affinity": sha256(Path(spread["affinity"]).read_bytes()).hexdigest()}
 
 
 def joined(maps: Sequence[Tensor]) -> Tensor:

@@ -46,3 +46,20 @@ def alike_in_shape(images: Sequence[Tensor], classes: Sequence[Tensor], most: in
         if len(found):
             groups.setdefault((tuple(image.shape), image.dtype, len(found)), []).append(position)
     return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
+
+
+def one_image(image: Tensor) -> Tensor:
+    """The image as float (C, H, W).
+
+    Raises:
+        ValueError: a batch of several images, another rank, or an integer image.
+    """
+    if image.ndim == 4 and len(image) == 1:
+        image = image[0]
+    if image.ndim != 3:
+        raise ValueError(
+            f"a seed is made from one image, (C, H, W) or (1, C, H, W), got {tuple(image.shape)}; loop over a batch"
+        )
+    if not image.is_floating_point():
+        raise ValueError(f"image must be float and normalised as the model takes it, got {image.dtype}")
+    return image
