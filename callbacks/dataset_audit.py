@@ -19,11 +19,11 @@ from hedgeseg.audit import Auditor, EvidenceStore, Findings, Subject, as_json, c
 from hedgeseg.audit.evidence import Evidence
 from hedgeseg.audit.store import read_store
 from hedgeseg.callbacks import trainer_context
+from hedgeseg.callbacks.audit_panels import log_audit
 from hedgeseg.callbacks.batches import BatchAdapter, Example, read_batch
 from hedgeseg.callbacks.evaluation import image_position
 from hedgeseg.callbacks.explanations import Explainer
 from hedgeseg.callbacks.network import find_network
-from hedgeseg.callbacks.panels import log_audit
 from hedgeseg.callbacks.sides import with_sides
 from hedgeseg.seeds.manifest import weights_hash
 

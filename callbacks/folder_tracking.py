@@ -13,7 +13,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from PIL import Image
 
-from hedgeseg.callbacks.panels import FolderRow, byte_ids, log_folder
+from hedgeseg.callbacks.folder_panels import FolderRow, log_folder
+from hedgeseg.callbacks.mask_layers import byte_ids
 from hedgeseg.callbacks.photographs import photographs, true_masks
 from hedgeseg.seeds.formats import identifiers
 from hedgeseg.seeds.formats.files import replacing

@@ -12,7 +12,8 @@ from lightning.pytorch.loggers import Logger
 from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.drawing import draw_panels
 from hedgeseg.callbacks.files import Files, write_animations
-from hedgeseg.callbacks.panels import Place, logged_step, places, wandb_run_id
+from hedgeseg.callbacks.panels import wandb_run_id
+from hedgeseg.callbacks.places import Place, places
 from hedgeseg.callbacks.run_folder import claim_folder
 from hedgeseg.callbacks.snapshot import Snapshot
 from hedgeseg.callbacks.stage_monitor import Findings
@@ -75,7 +76,7 @@ class Showing:
         """
         names = {suffix: self._names(trainer, module, loader, findings[suffix]) for loader, suffix in suffixes.items()}
         normalisation = self.normalisation or trainer_context.normalisation(trainer)
-        stage, epoch, step = trainer_context.stage(trainer), trainer.current_epoch, logged_step(trainer)
+        stage, epoch, step = trainer_context.stage(trainer), trainer.current_epoch, trainer_context.logged_step(trainer)
         when = f"epoch {epoch}" if stage == "fit" else stage
         panels = {suffix: draw_panels(found, names[suffix], when, normalisation) for suffix, found in findings.items()}
         look = Snapshot(stage, epoch, step, self.prefix, names, panels, logged)
@@ -94,7 +95,7 @@ class Showing:
         if self._folder is not None:
             animations = write_animations(self.frames, self._folder / "animations")
             for place in self._places:
-                place.show_animations(self.prefix, animations, logged_step(trainer))
+                place.show_animations(self.prefix, animations, trainer_context.logged_step(trainer))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain types."""

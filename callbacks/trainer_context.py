@@ -24,6 +24,12 @@ def stage(trainer: Trainer) -> str:
     return "fit" if trainer.state.fn is None else str(trainer.state.fn.value)
 
 
+def logged_step(trainer: Trainer) -> int:
+    """The step Lightning logs its validation metrics at: `global_step` is one ahead of it."""
+    # A private name of Lightning, so with a fallback: a step off by one is better than no picture.
+    return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
+
+
 def loader_count(trainer: Trainer) -> int:
     """Number of loaders of the stage that runs."""
     batches = {

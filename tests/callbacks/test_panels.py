@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from hedgeseg.callbacks import HedgeCallback
-from hedgeseg.callbacks.panels import byte_ids, relevant_pixels
+from hedgeseg.callbacks.mask_layers import byte_ids, relevant_pixels
 
 EPOCHS, IMAGES = 3, 4
 
