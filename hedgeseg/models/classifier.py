@@ -7,26 +7,21 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from hedgeseg.data.batch import Batch
 from hedgeseg.data.feature_cache import Features, weights_digest
-from hedgeseg.data.voc_classes import VOC_CLASSES
-from hedgeseg.models.architectures import build_network, head_name, replace_head
+from hedgeseg.models.architectures import head_name, replace_head
 from hedgeseg.models.class_names import check_same, names_in, names_of_weights
+from hedgeseg.models.classifier_network import classifier_network
 from hedgeseg.models.freezing import batch_norms, frozen_modules, has_folded_norms
-from hedgeseg.models.fully_convolutional import FullyConvolutional, Pooling
-from hedgeseg.models.grouped_logits import GroupedLogits, read_groups
+from hedgeseg.models.fully_convolutional import Pooling
 from hedgeseg.models.head_input import head_input, learnt_head
 from hedgeseg.models.losses import MULTILABEL_LOSSES
 from hedgeseg.models.mean_average_precision import MeanAveragePrecision
-from hedgeseg.models.output_stride import with_output_stride
-
-_IMAGENET_OUTPUTS = 1000
-_POLY = 0.9  # power of the poly decay
+from hedgeseg.models.optimizing import at_two_speeds
 
 
 class Classifier(LightningModule):
@@ -116,7 +111,9 @@ class Classifier(LightningModule):
         self.weight_decay = weight_decay
         self.loss = loss
         self.optimizer = optimizer
-        self.network = _network(arch, num_classes, weights, groups, classes, fully_convolutional, output_stride)
+        self.network = classifier_network(
+            arch, num_classes, weights, groups, classes, fully_convolutional, output_stride
+        )
         self._frozen = frozen_modules(self.network, freeze or [])
         if freeze_batch_norm:
             self._frozen += batch_norms(self.network)
@@ -210,24 +207,10 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer, and a schedule over the whole training."""
-        head = set(self.network.get_submodule(head_name(self.network)).parameters())
-        learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups = [
-            ([parameter for parameter in learnt if parameter not in head], self.lr),
-            ([parameter for parameter in learnt if parameter in head], self.lr * self.head_lr_factor),
-        ]
-        parts = [{"params": parameters, "lr": lr} for parameters, lr in groups if parameters]
-        steps = int(self.trainer.estimated_stepping_batches)
-        optimizer: torch.optim.Optimizer
-        schedule: torch.optim.lr_scheduler.LRScheduler
-        if self.optimizer == "sgd":
-            optimizer = torch.optim.SGD(parts, weight_decay=self.weight_decay)
-            schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=_POLY)
-        else:
-            optimizer = torch.optim.AdamW(parts, weight_decay=self.weight_decay)
-            rates = [lr for parameters, lr in groups if parameters]
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        head = self.network.get_submodule(head_name(self.network)).parameters()
+        return at_two_speeds(
+            self, head, lr=self.lr, factor=self.head_lr_factor, weight_decay=self.weight_decay, kind=self.optimizer
+        )
 
     def _evaluate(self, batch: Batch, stage: str, metric: Metric) -> None:
         logits, label = self._logits(batch), batch["label"]
@@ -277,35 +260,3 @@ def _names(data: Any) -> tuple[str, ...]:
     """Class names of a data module, if it has them."""
     names = getattr(data, "classes", None)
     return tuple(names) if isinstance(names, Sequence) and all(isinstance(name, str) for name in names) else ()
-
-
-def _network(
-    arch: str,
-    num_classes: int,
-    weights: str | None,
-    groups: str | None,
-    classes: Sequence[str] | None,
-    pool: Pooling | None,
-    output_stride: int | None,
-) -> nn.Module:
-    network = build_network(arch, num_classes if groups is None else _IMAGENET_OUTPUTS, weights)
-    if output_stride is not None:
-        network = with_output_stride(network, output_stride)
-    if pool is not None:
-        network = FullyConvolutional(network, pool)
-    if groups is None:
-        return network
-    return GroupedLogits(network, _indices(groups, num_classes, classes))
-
-
-def _indices(groups: str, num_classes: int, classes: Sequence[str] | None) -> list[list[int]]:
-    """ImageNet indices of each class."""
-    if classes is None:
-        if num_classes != len(VOC_CLASSES):
-            raise ValueError(f"groups with num_classes={num_classes}: name the classes in their order with `classes`")
-        classes = VOC_CLASSES
-    indices = read_groups(groups, classes)
-    largest = max(index for group in indices for index in group)
-    if largest >= _IMAGENET_OUTPUTS:
-        raise ValueError(f"{groups} names the ImageNet index {largest}; the last one is {_IMAGENET_OUTPUTS - 1}")
-    return indices

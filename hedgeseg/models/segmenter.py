@@ -16,6 +16,7 @@ from hedgeseg.data.feature_cache import Features, weights_digest
 from hedgeseg.data.label_counts import label_counts
 from hedgeseg.models.freezing import batch_norms
 from hedgeseg.models.image_gate import ImageGate, gated
+from hedgeseg.models.optimizing import at_two_speeds
 from hedgeseg.models.segmentation_losses import dice_loss, frequency_weights, pixel_loss
 from hedgeseg.models.segmentation_networks import build_segmentation_network
 from hedgeseg.models.stored_segmenter import read_stored
@@ -210,19 +211,8 @@ class Segmenter(LightningModule):
         """AdamW under a one-cycle schedule over the whole training."""
         trunk = getattr(self.network, "trunk", None)
         slow = set() if trunk is None else set(trunk.parameters())
-        learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups = [
-            ([parameter for parameter in learnt if parameter in slow], self.lr),
-            ([parameter for parameter in learnt if parameter not in slow], self.lr * self.head_lr_factor),
-        ]
-        optimizer = torch.optim.AdamW(
-            [{"params": parameters, "lr": lr} for parameters, lr in groups if parameters],
-            weight_decay=self.weight_decay,
-        )
-        steps = int(self.trainer.estimated_stepping_batches)
-        rates = [lr for parameters, lr in groups if parameters]
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        head = (parameter for parameter in self.parameters() if parameter not in slow)
+        return at_two_speeds(self, head, lr=self.lr, factor=self.head_lr_factor, weight_decay=self.weight_decay)
 
     def _evaluate(self, batch: Batch, stage: str) -> None:
         logits, masks = self._logits(batch), self._masks(batch)
