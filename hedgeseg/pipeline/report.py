@@ -12,8 +12,8 @@ from PIL import Image
 
 from hedgeseg.data.images import read_mask
 from hedgeseg.page import page, picture, table
-from hedgeseg.pipeline.stages import Work, mask_folder
 from hedgeseg.pipeline.table import ROWS, class_rows, number
+from hedgeseg.pipeline.work import Work, mask_folder
 from hedgeseg.seeds.formats.files import file_in, replacing
 from hedgeseg.visual import Picture, colour_mask, contact_sheet
 

@@ -11,8 +11,9 @@ from hedgeseg.pipeline.record import RECORD, StageRecord, open_stage, running
 from hedgeseg.pipeline.report import write_report
 from hedgeseg.pipeline.scoring import score_masks
 from hedgeseg.pipeline.settings import STAGES
-from hedgeseg.pipeline.stages import FEATURES, NEEDS, RUNS, Work, mask_folder, own_settings
+from hedgeseg.pipeline.stages import FEATURES, NEEDS, RUNS
 from hedgeseg.pipeline.training import LAST
+from hedgeseg.pipeline.work import Work, mask_folder, own_settings
 from hedgeseg.seeds.table import write_scores
 
 RESULT = "pipeline.json"

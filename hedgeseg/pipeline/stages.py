@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.loggers import Logger
-from torch import Tensor, nn
+from torch import Tensor
 
 from hedgeseg.callbacks.batches import read_batch
 from hedgeseg.callbacks.content import Content
 from hedgeseg.callbacks.mask_writer import MaskWriter
 from hedgeseg.callbacks.seed_writer import SeedWriter
 from hedgeseg.data import ImageSubset, LabelledImages, PseudoMasked, collate
-from hedgeseg.models import Classifier, Segmenter, build_network
-from hedgeseg.models.architectures import head_name
+from hedgeseg.models import Classifier, Segmenter
 from hedgeseg.models.input_statistics import input_statistics
-from hedgeseg.models.segmentation_networks import backbone_name
-from hedgeseg.pipeline.images import PipelineImages, StageData, unfinished
+from hedgeseg.pipeline.images import StageData, unfinished
+from hedgeseg.pipeline.networks import all_but_the_head, segmenter_arch, trained_classifier
 from hedgeseg.pipeline.predicting import predict
 from hedgeseg.pipeline.pseudo_masks import Looking, write_pseudo_masks
-from hedgeseg.pipeline.settings import PipelineSettings
 from hedgeseg.pipeline.training import WEIGHTS, fit
+from hedgeseg.pipeline.work import Work
 from hedgeseg.seeds import SeedGenerator
 from hedgeseg.seeds.formats import has_seed
 from hedgeseg.seeds.formats.prediction import has_prediction
@@ -32,38 +29,6 @@ from hedgeseg.seeds.manifest import failures_in
 
 _SHOWN = ("epochs", "image_size", "fit", "crop", "batch_size", "num_workers", "views")
 FEATURES = "features"
-
-
-@dataclass
-class Work:
-    """What every stage is given.
-
-    Attributes:
-        settings: of all stages.
-        images: what is learnt from and held back.
-        truth: the same images with their true masks, where scores or a yardstick were asked for.
-        out: folder of the stages' folders.
-        accelerator: as Lightning's Trainer takes it.
-        progress: show bars.
-        logger: makes a logger for a stage by its name.
-    """
-
-    settings: PipelineSettings
-    images: PipelineImages
-    out: Path
-    truth: PipelineImages | None = None
-    accelerator: str = "auto"
-    progress: bool = True
-    logger: Callable[[str], Logger | None] = field(default=lambda stage: None)
-
-    def folder(self, stage: str) -> Path:
-        """Of a stage."""
-        return self.out / stage
-
-    @property
-    def classifier_file(self) -> Path:
-        """Weights of the trained classifier."""
-        return self.folder("classifier") / WEIGHTS
 
 
 def classifier(work: Work) -> dict[str, Any]:
@@ -74,7 +39,7 @@ def classifier(work: Work) -> dict[str, Any]:
     told: dict[str, Any] = {key: value for key, value in options.items() if key not in (*_SHOWN, "precision")}
     frozen = told["freeze"] == "trunk"
     if told["freeze"] == "trunk":
-        told["freeze"] = _frozen(options["arch"])
+        told["freeze"] = all_but_the_head(options["arch"])
     module = Classifier(len(images.classes), task=images.train.task, **told)
     metric = "map" if images.train.task == "multilabel" else "accuracy"
     data = StageData(
@@ -105,7 +70,7 @@ def seeds(work: Work) -> dict[str, Any]:
     names = seeded.ids
     left = unfinished(seeded, [folder.is_dir() and has_seed(folder, name) for name in names])
     if left is not None:
-        network = _classifier_network(work)
+        network = trained_classifier(work)
         data = StageData(work.images, statistics, **_shown(options), predict=left)
         writer = SeedWriter(str(folder), generator, precision="float16")
         predict(network, data, writer, len(work.images.classes), "seeds", work.accelerator, work.progress)
@@ -169,19 +134,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """Stages whose files a stage reads."""
 
 
-def mask_folder(work: Work, stage: str) -> Path:
-    """Where the masks of a stage are."""
-    return work.folder(stage) / ("masks/files" if stage == "supervised" else "files")
-
-
-def own_settings(settings: PipelineSettings, stage: str) -> dict[str, Any]:
-    """What decides the files of a stage beside the stages before it."""
-    if stage == "supervised":
-        return {"segmenter": settings.segmenter, "masks": settings.masks, "seed": settings.seed}
-    own = {stage: getattr(settings, stage)}
-    return {**own, "seed": settings.seed} if stage in ("classifier", "segmenter") else own
-
-
 def _segmenter(work: Work, stage: str, train: LabelledImages, val: LabelledImages | None) -> dict[str, float]:
     options = work.settings.segmenter
     arch, statistics = segmenter_arch(work.settings), input_statistics(work.settings.classifier["arch"])
@@ -209,25 +161,6 @@ def _segmenter(work: Work, stage: str, train: LabelledImages, val: LabelledImage
     )
     every = max(1, options["epochs"] // 4)
     return _fit(work, module, data, stage, options, None, every)
-
-
-def segmenter_arch(settings: PipelineSettings) -> str:
-    """Name of the segmentation network; the classifier's where none is asked for."""
-    return str(settings.segmenter["arch"] or settings.classifier["arch"])
-
-
-def choose_arch(settings: PipelineSettings, arch: str) -> None:
-    """Take an architecture: a classifier's for both networks, a segmentation network's with its backbone."""
-    import torchvision
-
-    if arch == "unet":
-        settings.segmenter["arch"] = arch
-    elif arch in torchvision.models.list_models(module=torchvision.models.segmentation):
-        settings.segmenter["arch"] = arch
-        settings.classifier["arch"] = backbone_name(arch)
-    else:
-        settings.segmenter["arch"] = None
-        settings.classifier["arch"] = arch
 
 
 def _fit(
@@ -277,11 +210,6 @@ def _seeded(work: Work) -> LabelledImages:
     return work.images.everything if work.settings.seeds["held_back"] else work.images.train
 
 
-def _classifier_network(work: Work) -> nn.Module:
-    arch = work.settings.classifier["arch"]
-    return build_network(arch, len(work.images.classes), str(work.classifier_file)).eval()
-
-
 def _looking(work: Work, dataset: LabelledImages) -> Looking:
     """The classifier, and the images as they were shown to it for the seeds."""
     statistics = input_statistics(work.settings.classifier["arch"])
@@ -289,7 +217,7 @@ def _looking(work: Work, dataset: LabelledImages) -> Looking:
     device = torch.device(
         "cuda" if work.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
     )
-    network, content = _classifier_network(work).to(device), Content()
+    network, content = trained_classifier(work).to(device), Content()
 
     def image(index: int) -> Tensor:
         assert shown is not None
@@ -297,14 +225,6 @@ def _looking(work: Work, dataset: LabelledImages) -> Looking:
         return content.of(network, example, device)
 
     return Looking(network, image)
-
-
-def _frozen(arch: str) -> list[str]:
-    """All parts of a classifier beside the one that its head is in."""
-    with torch.device("meta"):
-        network = build_network(arch, 2)
-    head = head_name(network).partition(".")[0]
-    return [name for name, part in network.named_children() if name != head and any(True for _ in part.parameters())]
 
 
 def _masked(dataset: LabelledImages) -> ImageSubset:

@@ -10,9 +10,10 @@ from lightning.pytorch.loggers import Logger
 
 from hedgeseg.data import ImageDataModule
 from hedgeseg.pipeline.images import PipelineImages
+from hedgeseg.pipeline.networks import choose_arch
 from hedgeseg.pipeline.run import run_pipeline
 from hedgeseg.pipeline.settings import PipelineSettings, image_data, read_config, read_settings
-from hedgeseg.pipeline.stages import Work, choose_arch
+from hedgeseg.pipeline.work import Work
 
 
 def start(

@@ -10,7 +10,8 @@ from hedgeseg.models import build_network
 from hedgeseg.pipeline.images import PipelineImages
 from hedgeseg.pipeline.pseudo_masks import write_pseudo_masks
 from hedgeseg.pipeline.settings import PipelineSettings
-from hedgeseg.pipeline.stages import Work, _looking
+from hedgeseg.pipeline.stages import _looking
+from hedgeseg.pipeline.work import Work
 from hedgeseg.seeds import write_seed
 from hedgeseg.seeds.auto_level import Auto
 from hedgeseg.seeds.cutting import cut_seed

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hedgeseg.pipeline.networks import choose_arch, segmenter_arch
 from hedgeseg.pipeline.settings import DEFAULTS, PipelineSettings, image_data, read_settings
-from hedgeseg.pipeline.stages import choose_arch, own_settings, segmenter_arch
+from hedgeseg.pipeline.work import own_settings
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
