@@ -1,17 +1,17 @@
+"""Folders in COCO's format: what is read."""
+
 import warnings
 
 import miniatures
 import numpy as np
 import pytest
 import torch
-from miniatures import CATEGORIES, polygon
+from miniatures import CATEGORIES
 from miniatures import write_coco_folder as write_folder
 from miniatures import write_instances as write
-from PIL import Image
 
 from hedgeseg.data import VOC_CLASSES, CocoFolder, CocoFolderDataModule, collate
 from hedgeseg.data.coco_instances import read_instances
-from hedgeseg.data.orientation import turned, turned_boxes
 
 
 def test_annotations_become_labels_boxes_and_masks(tmp_path):
@@ -88,20 +88,6 @@ def test_split_is_seeded_and_disjoint(tmp_path):
     assert ids(0, "train")[2] == train
 
 
-def test_broken_and_missing_images_are_named_skipped_and_counted(tmp_path):
-    write_folder(tmp_path, images=5)
-    (tmp_path / "images" / "001.png").write_bytes((tmp_path / "images" / "001.png").read_bytes()[:60])
-    (tmp_path / "images" / "003.png").unlink()
-    with pytest.warns(UserWarning, match="3 of 5 images used") as caught:
-        data = CocoFolder(tmp_path)
-    assert len(caught) == 1
-    assert set(data.report.unreadable) == {"001.png", "003.png"}
-    assert data.report.unreadable["003.png"] == "no such file"
-    assert "001.png" in str(caught[0].message)
-    assert data.ids == ["000", "002", "004"]
-    assert data.report.kept == len(data) == 3
-
-
 def test_image_without_objects_is_a_negative(tmp_path):
     content = write_folder(tmp_path)
     content["annotations"] = [item for item in content["annotations"] if item["image_id"] != 102]
@@ -119,59 +105,12 @@ def test_a_clean_folder_does_not_warn(tmp_path):
         assert CocoFolder(tmp_path).report.kept == 4
 
 
-def test_nothing_left(tmp_path):
-    write(tmp_path, write_folder(tmp_path) | {"annotations": []})
-    with pytest.raises(ValueError, match="no image that can be used shows a class; 4 of 4 images used"):
-        CocoFolder(tmp_path)
-
-
-def test_mask_of_another_size_names_the_image(tmp_path):
-    write_folder(tmp_path, masks=True)
-    Image.fromarray(np.zeros((30, 39), np.uint8)).save(tmp_path / "masks" / "002.png")
-    with pytest.raises(ValueError, match=r"mask of image '002' is 30 x 39 but the image is 30 x 40"):
-        CocoFolder(tmp_path)[2]
-
-
-def test_mask_that_is_missing_or_holds_unknown_ids(tmp_path):
-    write_folder(tmp_path, masks=True)
-    Image.fromarray(np.full((30, 40), 3, np.uint8)).save(tmp_path / "masks" / "000.png")
-    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "masks" / "001.png")
-    data = CocoFolder(tmp_path)
-    with pytest.raises(ValueError, match=r"000\.png holds the ids \[3\]"):
-        data.mask(0)
-    with pytest.raises(ValueError, match=r"001\.png has mode RGB"):
-        data.mask(1)
-
-
 def test_a_mask_file_that_is_not_there_is_painted(tmp_path):
     write_folder(tmp_path, masks=True)
     (tmp_path / "masks" / "002.png").unlink()
     data = CocoFolder(tmp_path)
     assert 255 in data.mask(1)
     assert set(np.unique(data.mask(2))) == {0, 2}
-
-
-def test_missing_root_folder_or_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere not found"):
-        CocoFolder(tmp_path / "nowhere")
-    (tmp_path / "images").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"instances\.json not found"):
-        CocoFolder(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["not json", "[]", '{"images": []}'])
-def test_annotation_file_of_another_kind(tmp_path, text):
-    (tmp_path / "instances.json").write_text(text)
-    with pytest.raises(ValueError, match="not a COCO instances file"):
-        read_instances(tmp_path / "instances.json")
-
-
-def test_unknown_category(tmp_path):
-    content = write_folder(tmp_path)
-    content["annotations"][0]["category_id"] = 99
-    write(tmp_path, content)
-    with pytest.raises(ValueError, match="annotation 1 has category_id 99"):
-        CocoFolder(tmp_path)
 
 
 def test_same_name_in_two_folders(tmp_path):
@@ -195,93 +134,6 @@ def test_boxes_alone_give_boxes_and_no_masks(tmp_path):
     assert "mask" not in data[1]
     assert data.boxes(1)[0].tolist() == [[6, 4, 26, 24], [10, 8, 14, 12]]
     assert data.labels(1) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        [5, 4, 25, 24],
-        [5, 4, 25, 4, 25, 24],
-        [[5, 4, 25, 24]],
-        [[5, 4, 25, 4, 25]],
-        [[5, 4, 25, 4, 25, 24, 7]],
-        [],
-        [[]],
-        {},
-        None,
-        "text",
-        7,
-        [["5", "4", "25", "4", "25", "24"]],
-        [[5, 4, float("nan"), 4, 25, 24]],
-        [[5, 4, 1e300, 4, 25, 24]],
-        [[5, 4, None, 4, 25, 24]],
-        [[[5, 4], [25, 4], [25, 24]]],
-        [{"size": [30, 40], "counts": "0`1000"}],
-        {"size": [30, 40], "counts": [1, 2]},
-        {"size": [30, 40], "counts": [1201, -1]},
-        {"size": [30, 40], "counts": [1200.5]},
-        {"size": [40, 30], "counts": [1200]},
-        {"size": None, "counts": [1200]},
-        {"counts": [1200]},
-        {"size": [30, 40]},
-        {"size": [30, 40], "counts": "xx~~"},
-        {"size": [30, 40], "counts": "04"},
-        {"size": [30, 40], "counts": ""},
-        {"size": [30, 40], "counts": "ä"},
-    ],
-)
-def test_a_segmentation_that_cannot_be_painted_costs_only_itself(tmp_path, odd):
-    content = write_folder(tmp_path)
-    content["annotations"][2]["segmentation"] = odd  # the crab of image 001; its fish has polygons
-    write(tmp_path, content)
-    with pytest.warns(UserWarning, match=r"4 of 4 images used; 1 annotations used in part or not at all.*annotation 3"):
-        data = CocoFolder(tmp_path)
-    assert list(data.report.annotations) == ["annotation 3"]
-    assert data[1]["label"].tolist() == [1, 1]
-    assert data.boxes(1)[0].tolist() == [[6, 4, 26, 24], [10, 8, 14, 12]]
-    expected = np.zeros((30, 40), np.uint8)
-    expected[4:24, 6:26] = 2
-    assert np.array_equal(data.mask(1), expected)  # the fish is known to be there
-    assert data.mask(3) is not None
-
-
-@pytest.mark.parametrize("identifier", [None, 5])
-def test_annotations_whose_ids_do_not_tell_them_apart_are_all_counted(tmp_path, identifier):
-    content = write_folder(tmp_path)
-    for item in content["annotations"]:
-        item |= {"id": identifier, "segmentation": [1, 2, 3, 4]}
-    write(tmp_path, content)
-    with pytest.warns(UserWarning, match="6 annotations used in part"):
-        assert len(CocoFolder(tmp_path).report.annotations) == 6
-
-
-def test_an_object_known_by_its_box_alone_is_void_not_background(tmp_path):
-    content = write_folder(tmp_path)
-    del content["annotations"][1]["segmentation"]  # the fish of image 001; its crab lies inside
-    write(tmp_path, content)
-    with pytest.warns(UserWarning, match="1 annotations"):
-        data = CocoFolder(tmp_path)
-    expected = np.zeros((30, 40), np.uint8)
-    expected[4:24, 6:26] = 255
-    expected[8:12, 10:14] = 1
-    assert np.array_equal(data.mask(1), expected)
-    assert data.mask(0) is not None
-
-
-@pytest.mark.parametrize("box", [None, [], [1, 2, 3], [1, 2, 0, 5], [1, 2, "x", 5], [1, 2, float("inf"), 5], "text"])
-def test_a_box_that_is_none(tmp_path, box):
-    content = write_folder(tmp_path)
-    content["annotations"][0]["bbox"] = box
-    write(tmp_path, content)
-    data = CocoFolder(tmp_path)
-    assert data.boxes(0)[0].tolist() == ([[5, 4, 25, 24]] if box is None else [])  # from the polygon
-    assert data.mask(0).any()
-    del content["annotations"][0]["segmentation"]
-    write(tmp_path, content)
-    with pytest.warns(UserWarning, match="its label alone is used, it has no box"):
-        data = CocoFolder(tmp_path)
-    assert data.labels(0) == (1,)
-    assert data.mask(0) is None  # the fish is somewhere
 
 
 def test_a_parent_category_takes_no_index(tmp_path):
@@ -309,94 +161,6 @@ def test_a_size_that_is_not_written_is_read_from_the_file(tmp_path, missing):
     assert CocoFolder(tmp_path)[1]["mask"].max() == 2
 
 
-def turn_picture(path, orientation):
-    """The same picture to look at, stored as a camera would that was held in another way."""
-    back = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    pixels = turned(np.asarray(Image.open(path).convert("RGB")), back)
-    Image.fromarray(pixels).save(path, exif=exif)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("drawn", ["stored", "upright"])
-@pytest.mark.parametrize("files", [False, True])
-@pytest.mark.parametrize("verify", [False, True])
-def test_annotations_of_pictures_that_cameras_turned(tmp_path, orientation, drawn, files, verify):
-    """The object is bright: wherever the annotation was drawn, mask and box must be on the bright pixels."""
-    content = write_folder(tmp_path, masks=files)
-    boxes = [[[5 + i, 4, 25 + i, 24]] for i in range(4)]
-    back = {6: 8, 8: 6}.get(orientation, orientation)
-    for i in range(4):
-        turn_picture(tmp_path / "images" / f"{i:03d}.png", orientation)
-    if drawn == "stored":
-        content["annotations"] = [item for item in content["annotations"] if item["category_id"] == 7]
-        height, width = (40, 30) if orientation > 4 else (30, 40)
-        for i, item in enumerate(content["annotations"]):
-            x0, y0, x1, y1 = turned_boxes(np.array(boxes[i]), back, (height, width))[0].tolist()
-            item |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": polygon(x0, y0, x1, y1)}
-            content["images"][i] |= {"height": height, "width": width}
-            if files:
-                path = tmp_path / "masks" / f"{i:03d}.png"
-                Image.fromarray(turned(np.asarray(Image.open(path)), back)).save(path)
-    write(tmp_path, content)
-    ambiguous = orientation in (2, 3, 4)
-    if ambiguous and drawn == "upright":
-        return  # nothing tells; see the test below
-    data = CocoFolder(tmp_path, verify=verify)
-    for i in range(4):
-        image, mask = data.image(i), data.mask(i)
-        assert image.shape == (30, 40, 3)
-        bright = image[..., 0] == 200
-        fish = (mask == 2) | (mask == 1)
-        assert np.array_equal(fish, bright & (mask != 255))
-        assert fish.sum() >= 380
-        assert data.boxes(i)[0][0].tolist() == boxes[i][0]
-
-
-def test_the_size_of_some_pictures_tells_how_the_others_were_drawn(tmp_path):
-    write_folder(tmp_path)  # drawn upright, all four
-    for i, orientation in enumerate((6, 3, 8, 2)):
-        turn_picture(tmp_path / "images" / f"{i:03d}.png", orientation)
-    data = CocoFolder(tmp_path)
-    for i in range(4):
-        assert np.array_equal(data.mask(i) > 0, data.image(i)[..., 0] == 200)
-
-
-def test_a_picture_that_was_resized_after_it_was_annotated_is_left_out(tmp_path):
-    write_folder(tmp_path)
-    Image.fromarray(np.zeros((15, 20, 3), np.uint8)).save(tmp_path / "images" / "002.png")
-    with pytest.warns(UserWarning, match=r"002\.png \(it was annotated at 30 x 40 but the file is 15 x 20"):
-        data = CocoFolder(tmp_path)
-    assert data.ids == ["000", "001", "003"]
-    with pytest.raises(ValueError, match=r"image '002'.*annotated at 30 x 40"):
-        CocoFolder(tmp_path, verify=False)[2]
-
-
-def test_annotations_of_images_that_are_not_listed_are_named(tmp_path):
-    content = write_folder(tmp_path)
-    content["annotations"][0]["image_id"] = 999
-    write(tmp_path, content)
-    with pytest.warns(UserWarning, match=r"its image is not listed \(1, as in annotation 1\)"):
-        CocoFolder(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("part", "change", "message"),
-    [
-        ("images", {"id": 100}, "2 images have the id 100"),
-        ("categories", {"id": 7}, "2 categories have the id 7"),
-        ("categories", {"name": "fish"}, "2 categories have the name 'fish'"),
-    ],
-)
-def test_one_id_for_two_things(tmp_path, part, change, message):
-    content = write_folder(tmp_path)
-    content[part] = [content[part][0], content[part][1] | change]
-    write(tmp_path, content)
-    with pytest.raises(ValueError, match=message):
-        read_instances(tmp_path / "instances.json")
-
-
 def test_paths_as_some_tools_write_them(tmp_path):
     content = write_folder(tmp_path, images=2)
     content["images"][0]["file_name"] = "images/000.png"
@@ -417,16 +181,6 @@ def test_the_annotations_are_parsed_once(tmp_path, monkeypatch):
     module.setup("predict")
     assert module.classes == ("crab", "fish")
     assert len(read) == 1
-
-
-def test_bad_arguments(tmp_path):
-    with pytest.raises(ValueError, match="train_fraction"):
-        CocoFolderDataModule(str(tmp_path), train_fraction=1.0)
-    with pytest.raises(ValueError, match="needs a training set"):
-        CocoFolderDataModule(str(tmp_path), predict="train")
-    write_folder(tmp_path, images=2)
-    with pytest.raises(ValueError, match="leaves no image"):
-        CocoFolderDataModule(str(tmp_path), train_fraction=0.1).setup()
 
 
 def test_photographs(shared):
