@@ -6,6 +6,7 @@ from PIL import Image
 from test_class_folders import pictures
 
 from hedgeseg.data import FolderDataModule
+from hedgeseg.data.mask_files import MaskFiles
 from hedgeseg.data.mask_values import MaskValues
 from hedgeseg.visual import voc_palette
 
@@ -266,3 +267,14 @@ def test_masks_turn_with_their_photographs(tmp_path):
         warnings.simplefilter("error")
         found, module = read(tmp_path)
     assert found["crack__a"].shape == module.val_dataset.image(0).shape[:2] == (30, 20)
+
+
+def test_what_systems_and_editors_leave_among_masks_is_no_mask(tmp_path):
+    mask = write(tmp_path / "masks" / "crack" / "a.png", block(255))
+    for name in ("crack/._a.png", "crack/.a_mask.png", ".ipynb_checkpoints/crack/a.png", "__MACOSX/crack/a.png"):
+        write(tmp_path / "masks" / name, block(1))
+    for name in ("crack/a.png~", "crack/Thumbs.db", ".DS_Store"):
+        (tmp_path / "masks" / name).write_bytes(b"no picture")
+    files = MaskFiles(tmp_path / "masks", [], CLASSES)
+    assert files.paths == [mask]
+    assert files.of("crack/a", split=False) == ((mask, None),)
