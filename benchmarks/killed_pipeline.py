@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from killing import compared, run
 
 STAGES = ("classifier", "segmenter")
 
@@ -48,22 +46,6 @@ def command(a: argparse.Namespace, root: Path, out: Path) -> list[str]:
     }
     options = [text for key, value in told.items() if value is not None for text in (key, str(value))]
     return [sys.executable, "-m", "hedgeseg.cli", "pipeline", str(root), "--out", str(out), *options]
-
-
-def run(a: argparse.Namespace, root: Path, out: Path, seconds: float | None = None) -> float:
-    """One run, killed after some seconds if it still lives; how long it lived."""
-    start = time.monotonic()
-    with (a.out / "log.txt").open("ab") as log:
-        process = subprocess.Popen(command(a, root, out), stdout=log, stderr=log)
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            code = 0
-    if code:
-        raise RuntimeError(f"hedgeseg pipeline ended with {code}; see {a.out / 'log.txt'}")
-    return time.monotonic() - start
 
 
 def contents(out: Path) -> dict[str, Any]:
@@ -98,17 +80,15 @@ def main() -> None:
     a.out = a.out.resolve()
     a.out.mkdir(parents=True)
     root = taken(a)
-    whole = run(a, root, a.out / "whole")
+    log, killed = a.out / "log.txt", command(a, root, a.out / "killed")
+    whole = run(command(a, root, a.out / "whole"), log)
     print(f"uninterrupted: {whole:.0f} s", flush=True)
     for moment in sorted(random.random() for _ in range(a.kills)):
-        run(a, root, a.out / "killed", moment * whole)
+        run(killed, log, lambda lived, until=moment * whole: lived > until)
         done = [path.parent.name for path in (a.out / "killed").glob("*/stage.json")]
         print(f"killed after {moment * whole:.0f} s, stages begun: {', '.join(sorted(done)) or 'none'}", flush=True)
-    run(a, root, a.out / "killed")
-    one, other = contents(a.out / "killed"), contents(a.out / "whole")
-    differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-    print(f"{len(other)} files, weights and results, {len(differing)} differ {differing[:5]}")
-    sys.exit(1 if differing else 0)
+    run(killed, log)
+    sys.exit(compared(contents(a.out / "killed"), contents(a.out / "whole"), "files, weights and results"))
 
 
 if __name__ == "__main__":

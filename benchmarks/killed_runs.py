@@ -11,11 +11,12 @@ import argparse
 import hashlib
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from killing import compared, run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,20 +37,16 @@ def seeds(folder: Path) -> int:
     return len(list(folder.glob("*.png")))
 
 
-def run(a: argparse.Namespace, folder: Path, until: int | None) -> float:
-    """One run, killed a random moment after the folder holds `until` masks; seconds it lived."""
-    start = time.monotonic()
-    with (a.out / "log.txt").open("ab") as log:
-        process = subprocess.Popen(command(a, folder), stdout=log, stderr=log, cwd=a.out)
-        if until is not None:
-            while seeds(folder) < until and process.poll() is None:
-                time.sleep(0.01)
-            time.sleep(random.random() * 0.3)
-            process.send_signal(signal.SIGKILL)
-        code = process.wait()
-    if until is None and code:
-        raise RuntimeError(f"train.py ended with {code}; see {a.out / 'log.txt'}")
-    return time.monotonic() - start
+def killed_at(folder: Path, count: int) -> Callable[[float], bool]:
+    """Whether the folder holds so many masks; then a random moment passes."""
+
+    def enough(lived: float) -> bool:
+        if seeds(folder) < count:
+            return False
+        time.sleep(random.random() * 0.3)
+        return True
+
+    return enough
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -68,16 +65,14 @@ def main() -> None:
     a.out = a.out.resolve()
     a.out.mkdir(parents=True)
     os.environ["WANDB_MODE"] = "disabled"
+    log, killed, whole = a.out / "log.txt", command(a, a.out / "killed"), command(a, a.out / "whole")
     moments = sorted(random.sample(range(1, a.images - a.images // 20), a.kills))
     for moment in moments:
-        run(a, a.out / "killed", moment)
+        run(killed, log, killed_at(a.out / "killed", moment), a.out)
         print(f"killed with {seeds(a.out / 'killed')} of {a.images} masks written", flush=True)
-    print(f"resumed: {run(a, a.out / 'killed', None):.0f} s")
-    print(f"uninterrupted: {run(a, a.out / 'whole', None):.0f} s")
-    killed, whole = digests(a.out / "killed"), digests(a.out / "whole")
-    differing = sorted(name for name in killed.keys() | whole.keys() if killed.get(name) != whole.get(name))
-    print(f"{len(whole)} files, {len(differing)} differ {differing[:5]}")
-    sys.exit(1 if differing else 0)
+    print(f"resumed: {run(killed, log, cwd=a.out):.0f} s")
+    print(f"uninterrupted: {run(whole, log, cwd=a.out):.0f} s")
+    sys.exit(compared(digests(a.out / "killed"), digests(a.out / "whole"), "files"))
 
 
 if __name__ == "__main__":

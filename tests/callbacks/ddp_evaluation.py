@@ -1,9 +1,6 @@
 """Evaluates on one and on two processes into folders of their own. Run by test_evaluation.py."""
 
-import sys
-
-import torch
-from lightning.pytorch import Trainer
+from two_processes import both, trainer
 
 from hedgeseg.callbacks import Evaluation
 from hedgeseg.data import ShapesDataModule
@@ -29,24 +26,11 @@ PROTOCOL = Protocol(
 
 
 def evaluate(folder, devices):
-    torch.manual_seed(0)
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=devices,
-        strategy="ddp_fork" if devices > 1 else "auto",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        default_root_dir=folder,
-        callbacks=[Evaluation(folder, METHODS, PROTOCOL, plots=False)],
-    )
     # An odd number: a distributed loader fills up with an image that the other process has too.
     data = ShapesDataModule(num_train=2, num_val=5, num_predict=2, image_size=32, batch_size=2, num_workers=0)
-    trainer.test(Classifier(6), datamodule=data, verbose=False)
+    evaluation = Evaluation(folder, METHODS, PROTOCOL, plots=False)
+    trainer(folder, devices, evaluation).test(Classifier(6), datamodule=data, verbose=False)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    # Two first: a process that has computed cannot be forked safely.
-    evaluate(f"{sys.argv[1]}/two", 2)
-    evaluate(f"{sys.argv[1]}/one", 1)
+    both(evaluate)

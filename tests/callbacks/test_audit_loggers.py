@@ -2,16 +2,13 @@
 
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from callback_scenes import CLASSES, Classifier, loader, small_network
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from logged_runs import logged_run
 from PIL import Image
 
 from hedgeseg.callbacks import DatasetAudit
@@ -22,27 +19,15 @@ pytest.importorskip("sklearn")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """An audit of ten images with one bound crossed: its folder, the files of the run and wandb's records."""
-    wandb = pytest.importorskip("wandb")
-    pytest.importorskip("tensorboard")
     folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("WANDB_SILENT", "true")
-        loggers = [
-            WandbLogger(project="test", save_dir=folder, mode="offline"),
-            TensorBoardLogger(folder, name="tb", version=0),
-        ]
+    with logged_run(folder) as logged:
         torch.manual_seed(0)
         audit = DatasetAudit(str(folder / "audit"), alerts={"mirror": 2.0, "border": 1.0})
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-        trainer = Trainer(accelerator="cpu", logger=loggers, callbacks=[audit], **quiet)
+        trainer = Trainer(accelerator="cpu", logger=logged.loggers, callbacks=[audit], **quiet)
         with pytest.warns(UserWarning, match="mirror"):
             trainer.validate(Classifier(small_network()), loader(10), verbose=False)
-        wandb.finish()
-        [log] = folder.glob("wandb/offline-run-*/run-*.wandb")
-        command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(log)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    return folder, log.parent / "files", [json.loads(line) for line in printed.splitlines()]
+    return folder, logged.files, logged.records
 
 
 def read_table(files, name):

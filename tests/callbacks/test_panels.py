@@ -1,16 +1,14 @@
 """What the loggers got, read back from disk."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from callback_scenes import Classifier, Scenes, loader
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger
+from logged_runs import logged_run
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -40,20 +38,12 @@ def listed(samples):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """One training with Weights & Biases (offline) and TensorBoard: its folder and the records wandb wrote."""
-    wandb = pytest.importorskip("wandb")
-    pytest.importorskip("tensorboard")
     folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("WANDB_SILENT", "true")
-        loggers = [
-            WandbLogger(project="test", save_dir=folder, mode="offline"),
-            TensorBoardLogger(folder, name="tb", version=0),
-        ]
+    with logged_run(folder) as logged:
         trainer = Trainer(
             max_epochs=EPOCHS,
             accelerator="cpu",
-            logger=loggers,
+            logger=logged.loggers,
             callbacks=[HedgeCallback(on_error="raise", max_images=IMAGES, max_fraction=None, animation=True)],
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -64,12 +54,7 @@ def run(tmp_path_factory):
         )
         data = DataLoader(Boxed(8), batch_size=4, collate_fn=listed)
         trainer.fit(Classifier(), loader(16, shuffle=True), data)
-        wandb.finish()
-        [log] = folder.glob("wandb/offline-run-*/run-*.wandb")
-        command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(log)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    records = [json.loads(line) for line in printed.splitlines()]
-    return folder, log.parent / "files", records
+    return folder, logged.files, logged.records
 
 
 def history(records):
