@@ -25,6 +25,7 @@ from hedgeseg.callbacks.evaluation import image_position
 from hedgeseg.callbacks.explanations import Explainer
 from hedgeseg.callbacks.network import find_network
 from hedgeseg.callbacks.sides import with_sides
+from hedgeseg.deprecation import warn_renamed
 from hedgeseg.seeds.manifest import weights_hash
 
 PAGE = "audit.html"
@@ -41,7 +42,7 @@ class DatasetAudit(Callback):
     Args:
         folder: made if it does not exist.
         method: a name of `hedgeseg.attribution.METHODS`.
-        classes: `"label"`: the classes an image is labelled with; `"predicted"`: those the network sees in it.
+        target: `"label"`: the classes an image is labelled with; `"predicted"`: those the network sees in it.
         split: what the data are called in the report; the trainer's stage without it.
         mirror: also explain the mirrored image (as much work again).
         removal: also paint the evidence over and look at the probability (two forward passes per class).
@@ -55,6 +56,7 @@ class DatasetAudit(Callback):
             part of the data.
         network: dotted path of the network in the LightningModule, if it cannot be found.
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
+        classes: former name of `target`.
 
     Attributes:
         findings: of the last audit that ended, on the first process.
@@ -67,7 +69,7 @@ class DatasetAudit(Callback):
         self,
         folder: str,
         method: str = "hedge",
-        classes: Literal["label", "predicted"] = "label",
+        target: Literal["label", "predicted"] = "label",
         *,
         split: str | None = None,
         mirror: bool = True,
@@ -79,13 +81,17 @@ class DatasetAudit(Callback):
         conclude: bool = True,
         network: str | None = None,
         batch_adapter: BatchAdapter | None = None,
+        classes: Literal["label", "predicted"] | None = None,
     ) -> None:
-        if classes not in ("label", "predicted"):
-            raise ValueError(f"classes is 'label' or 'predicted', got {classes!r}")
+        if classes is not None:
+            warn_renamed("classes", "target")
+            target = classes
+        if target not in ("label", "predicted"):
+            raise ValueError(f"target is 'label' or 'predicted', got {target!r}")
         self.folder = Path(folder)
         self.auditor = Auditor(method, mirror, removal, method_options)
-        self.classes = classes
-        self._explainer = Explainer(method, classes, self.auditor.options)
+        self.target = target
+        self._explainer = Explainer(method, target, self.auditor.options)
         self.split = split
         self.alerts = dict(alerts or {})
         self.against = None if against is None else Path(against)
@@ -105,7 +111,7 @@ class DatasetAudit(Callback):
         trainer_context.refuse_sharded(trainer, "DatasetAudit")
         network = find_network(pl_module, self.network)
         names = list(trainer_context.class_names(trainer, pl_module))
-        config = {"audit": self.auditor.config(), "classes": self.classes, "class_names": names}
+        config = {"audit": self.auditor.config(), "classes": self.target, "class_names": names}
         self._store = EvidenceStore(self.folder, {**config, "weights": weights_hash(network)})
         self._seen, self._failed, self.findings = {}, {}, None
         self._explainer.forget()

@@ -28,6 +28,7 @@ from hedgeseg.callbacks.folder_tracking import Tracking
 from hedgeseg.callbacks.network import find_network
 from hedgeseg.callbacks.resuming import leave_out_done
 from hedgeseg.callbacks.seed_settings import data_settings, network_settings
+from hedgeseg.deprecation import warn_renamed
 from hedgeseg.seeds.formats.files import file_in
 from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
 
@@ -60,6 +61,8 @@ class FolderWriter(BasePredictionWriter):
 
     Args:
         folder: made if it does not exist.
+        target: one of `targets`: the classes that the result of an image may show.
+        classes: former name of `target`.
         network: dotted path of the network in the LightningModule, if it cannot be found.
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
@@ -76,11 +79,15 @@ class FolderWriter(BasePredictionWriter):
     """
 
     noun: ClassVar[str] = "result"
+    targets: ClassVar[tuple[str, str]] = ("label", "predicted")
+    """What `target` may be: the labels, and the word for what the network sees."""
 
     def __init__(
         self,
         folder: str,
+        target: str,
         *,
+        classes: str | None,
         network: str | None,
         batch_adapter: BatchAdapter | None,
         on_error: Literal["warn", "raise"],
@@ -89,11 +96,17 @@ class FolderWriter(BasePredictionWriter):
         artifact: bool = False,
     ) -> None:
         super().__init__(write_interval="batch")
+        if classes is not None:
+            warn_renamed("classes", "target", stacklevel=4)
+            target = classes
+        if target not in self.targets:
+            raise ValueError(f"target is {' or '.join(map(repr, self.targets))}, got {target!r}")
         if on_error not in ("warn", "raise"):
             raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
         if (together is not None and together < 1) or log_samples < 0:
             raise ValueError(f"together is 1 or more and log_samples 0 or more, got {together} and {log_samples}")
         self.folder = Path(folder)
+        self.target = target
         self.network = network
         self.batch_adapter = batch_adapter
         self.on_error = on_error
@@ -123,7 +136,12 @@ class FolderWriter(BasePredictionWriter):
 
     def _classes(self, example: Example) -> tuple[int, ...] | None:
         """The labels that the result of an image may show; None for what the network sees."""
-        return None
+        if self.target != "label":
+            return None
+        if example.labels is None:
+            (other,) = set(self.targets) - {"label"}
+            raise ValueError(f"the batch has no labels; use target={other!r} or give batch_adapter")
+        return example.labels
 
     def _finish(self, trainer: Trainer) -> None:
         """What is left to do when all images of this process are done."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
-from hedgeseg.callbacks.batches import BatchAdapter, Example
+from hedgeseg.callbacks.batches import BatchAdapter
 from hedgeseg.callbacks.folder_writer import FolderWriter, Waiting
 from hedgeseg.callbacks.photographs import photograph
 from hedgeseg.seeds.formats.prediction import NARROW, write_prediction
@@ -30,13 +30,14 @@ class MaskWriter(FolderWriter):
     Args:
         folder: made if it does not exist.
         generator: a MaskGenerator or its options.
-        classes: `"all"`; or `"label"`: only those the image is labelled with, for images one learns from.
+        target: `"all"`; or `"label"`: only those the image is labelled with, for images one learns from.
         confidence: also write how sure each pixel is.
         network: dotted path of the network in the LightningModule, if it cannot be found.
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `id`, ...
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
         log_samples: show so many images with their masks, and the true ones, in a table of Weights & Biases.
         artifact: keep the folder there as an Artifact, with its manifest as metadata.
+        classes: former name of `target`.
 
     Attributes:
         counts: how many images of this process were `written`, `skipped` because they were done, and `failed`.
@@ -46,12 +47,13 @@ class MaskWriter(FolderWriter):
     """
 
     noun = "mask"
+    targets = ("all", "label")
 
     def __init__(
         self,
         folder: str,
         generator: MaskGenerator | dict[str, Any] | None = None,
-        classes: Literal["all", "label"] = "all",
+        target: Literal["all", "label"] = "all",
         *,
         confidence: bool = True,
         network: str | None = None,
@@ -59,27 +61,18 @@ class MaskWriter(FolderWriter):
         on_error: Literal["warn", "raise"] = "warn",
         log_samples: int = 0,
         artifact: bool = False,
+        classes: Literal["all", "label"] | None = None,
     ) -> None:
         super().__init__(
-            folder, network=network, batch_adapter=batch_adapter, on_error=on_error, log_samples=log_samples,
-            artifact=artifact,
+            folder, target, classes=classes, network=network, batch_adapter=batch_adapter, on_error=on_error,
+            log_samples=log_samples, artifact=artifact,
         )  # fmt: skip
-        if classes not in ("all", "label"):
-            raise ValueError(f"classes is 'all' or 'label', got {classes!r}")
         self.generator = generator if isinstance(generator, MaskGenerator) else MaskGenerator(**(generator or {}))
-        self.classes = classes
         self.confidence = confidence
         self._labels = NARROW
 
     def _settings(self, trainer: Trainer, network: nn.Module) -> dict[str, Any]:
-        return {**self.generator.config(), "classes": self.classes, "confidence": self.confidence}
-
-    def _classes(self, example: Example) -> tuple[int, ...] | None:
-        if self.classes == "all":
-            return None
-        if example.labels is None:
-            raise ValueError("the batch has no labels; use classes='all' or give batch_adapter")
-        return example.labels
+        return {**self.generator.config(), "classes": self.target, "confidence": self.confidence}
 
     def _results(
         self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]

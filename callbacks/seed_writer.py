@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
 from hedgeseg.callbacks import trainer_context
-from hedgeseg.callbacks.batches import BatchAdapter, Example
+from hedgeseg.callbacks.batches import BatchAdapter
 from hedgeseg.callbacks.explanations import predicted_classes
 from hedgeseg.callbacks.folder_writer import FolderWriter, Waiting
 from hedgeseg.callbacks.photographs import photograph, photographs
@@ -42,7 +42,7 @@ class SeedWriter(FolderWriter):
     Args:
         folder: made if it does not exist.
         generator: a SeedGenerator or its options; the defaults of SeedGenerator without it.
-        classes: `"label"`: the classes the image is labelled with; `"predicted"`: those the network sees in it.
+        target: `"label"`: the classes the image is labelled with; `"predicted"`: those the network sees in it.
         precision: of the scores on disk.
         scores: how much of the scores is kept on disk: `"full"`, `"quarter"` (means over 4 x 4 pixels, some 30 times
             smaller) or `"none"` (the mask alone).
@@ -54,6 +54,7 @@ class SeedWriter(FolderWriter):
             and a resumed run is to give the same bytes (with several, rounding depends on the company).
         log_samples: show so many images with their masks, and the true ones, in a table of Weights & Biases.
         artifact: keep the folder there as an Artifact, with its manifest as metadata.
+        classes: former name of `target`.
 
     Attributes:
         counts: how many images of this process were `written`, `skipped` because they were done, and `failed`.
@@ -68,7 +69,7 @@ class SeedWriter(FolderWriter):
         self,
         folder: str,
         generator: SeedGenerator | dict[str, Any] | None = None,
-        classes: Literal["label", "predicted"] = "label",
+        target: Literal["label", "predicted"] = "label",
         *,
         precision: Precision = "float32",
         scores: Scores = "full",
@@ -78,17 +79,15 @@ class SeedWriter(FolderWriter):
         together: int | None = None,
         log_samples: int = 0,
         artifact: bool = False,
+        classes: Literal["label", "predicted"] | None = None,
     ) -> None:
         super().__init__(
-            folder, network=network, batch_adapter=batch_adapter, on_error=on_error, together=together,
-            log_samples=log_samples, artifact=artifact,
+            folder, target, classes=classes, network=network, batch_adapter=batch_adapter, on_error=on_error,
+            together=together, log_samples=log_samples, artifact=artifact,
         )  # fmt: skip
-        if classes not in ("label", "predicted"):
-            raise ValueError(f"classes is 'label' or 'predicted', got {classes!r}")
         if scores not in get_args(Scores):
             raise ValueError(f"scores is one of {', '.join(get_args(Scores))}, got {scores!r}")
         self.generator = generator if isinstance(generator, SeedGenerator) else SeedGenerator(**(generator or {}))
-        self.classes = classes
         self.precision = precision
         self.scores = scores
         self._generator = self.generator
@@ -97,21 +96,14 @@ class SeedWriter(FolderWriter):
         normalisation = trainer_context.normalisation(trainer)
         self._generator = self.generator if normalisation is None else self.generator.normalised_as(*normalisation)
         kept = {"precision": self.precision, "scores": self.scores}
-        return {**self._generator.config(), "classes": self.classes, **kept}
-
-    def _classes(self, example: Example) -> tuple[int, ...] | None:
-        if self.classes == "predicted":
-            return None
-        if example.labels is None:
-            raise ValueError("the batch has no labels; use classes='predicted' or give batch_adapter")
-        return example.labels
+        return {**self._generator.config(), "classes": self.target, **kept}
 
     def _results(
         self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
     ) -> list[Seed]:
         images = [self._content.of(network, one.example, module.device) for one in group]
         classes: list[Sequence[int]] = [one.classes or () for one in group]
-        if self.classes == "predicted":
+        if self.target == "predicted":
             seen = (predicted_classes(network, i[None], [one.example]) for i, one in zip(images, group, strict=True))
             classes = [found for (found,) in seen]
         asks = self._generator.wants_picture

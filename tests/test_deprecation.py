@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from hedgeseg.callbacks import DatasetAudit, MaskWriter, SeedWriter
 from hedgeseg.data import ImageDataModule
 from hedgeseg.data.transforms import eval_transform
 
@@ -54,3 +55,12 @@ def test_a_subclass_may_give_its_pipeline_by_the_old_name():
 
     with pytest.warns(FutureWarning, match=r"Mine\.still is now eval_transform"):
         assert repr(Mine().eval_transform) == repr(eval_transform((8, 8)))
+
+
+@pytest.mark.parametrize("writer", [SeedWriter, MaskWriter, DatasetAudit])
+def test_which_classes_a_callback_is_about_was_called_classes(writer, tmp_path):
+    with pytest.warns(FutureWarning, match="classes is now target") as told:
+        assert writer(str(tmp_path / "folder"), classes="label").target == "label"
+    assert told[0].filename == __file__
+    with pytest.warns(FutureWarning), pytest.raises(ValueError, match="target is"):
+        writer(str(tmp_path / "folder"), classes="some")

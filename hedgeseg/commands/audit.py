@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         splits,
         arguments.device,
         method=arguments.method,
-        classes="predicted" if arguments.predicted else "label",
+        target="predicted" if arguments.predicted else "label",
         mirror=not arguments.no_mirror,
         removal=not arguments.no_removal,
         against=None if arguments.against is None else str(arguments.against),

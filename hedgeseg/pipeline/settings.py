@@ -90,7 +90,7 @@ class PipelineSettings:
             computed once; null draws anew in every epoch. `gate` is the strength with which the classifier's
             image-level probabilities weigh in the masks, 0 leaves them out. `precision`, of training and
             of the masks, is Lightning's.
-        masks: of `MaskGenerator`, and `classes` of `MaskWriter`.
+        masks: of `MaskGenerator`, and `classes`, the `target` of `MaskWriter`.
         seed: of everything random.
     """
 

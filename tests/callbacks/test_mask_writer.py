@@ -94,6 +94,6 @@ def test_an_image_that_fails_is_named_and_the_others_go_on(make_trainer, tmp_pat
 
 def test_arguments_out_of_range(tmp_path):
     with pytest.raises(ValueError, match="'all' or 'label'"):
-        MaskWriter(str(tmp_path), classes="some")
+        MaskWriter(str(tmp_path), target="some")
     with pytest.raises(ValueError, match="'warn' or 'raise'"):
         MaskWriter(str(tmp_path), on_error="ignore")

@@ -169,7 +169,7 @@ def test_predicted_classes(make_trainer, tmp_path, module):
     with torch.no_grad():
         module.network[-1].weight.zero_()
         module.network[-1].bias.copy_(torch.tensor([-1.0, 2.0, 1.0]))
-    predict(make_trainer, SeedWriter(str(tmp_path / "s"), classes="predicted", on_error="raise"), module=module)
+    predict(make_trainer, SeedWriter(str(tmp_path / "s"), target="predicted", on_error="raise"), module=module)
     assert read_seed(tmp_path / "s", "scene_0").classes.tolist() == [1, 2]
 
 
@@ -212,8 +212,8 @@ def test_settings_are_on_disk(make_trainer, tmp_path, module):
 
 
 def test_arguments(tmp_path):
-    with pytest.raises(ValueError, match="classes is 'label' or 'predicted'"):
-        SeedWriter(str(tmp_path), classes="labels")
+    with pytest.raises(ValueError, match="target is 'label' or 'predicted'"):
+        SeedWriter(str(tmp_path), target="labels")
     with pytest.raises(ValueError, match="on_error"):
         SeedWriter(str(tmp_path), on_error="ignore")
 
