@@ -73,6 +73,8 @@ def audit(
 def configured_model(model: Mapping[str, Any] | None, num_classes: int, checkpoint: Path) -> LightningModule:
     """The model that a configuration describes, with the weights of a checkpoint.
 
+    Of a Classifier the checkpoint tells the arguments: it may have been trained with others on the command line.
+
     Args:
         model: the configuration's `model`: a class's path and arguments, or a Classifier's arguments alone.
         num_classes: of a Classifier whose configuration does not tell.
@@ -86,22 +88,23 @@ def configured_model(model: Mapping[str, Any] | None, num_classes: int, checkpoi
 
     if not checkpoint.is_file():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint}")
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if state is None:
+        raise ValueError(f"{checkpoint} is no checkpoint of Lightning: it has no 'state_dict'")
     given = dict(model or {})
     path = str(given.get("class_path", CLASSIFIER))
     arguments = dict(given.get("init_args") or {}) if "class_path" in given else given
     if path.rsplit(".", 1)[-1] == "Classifier":
+        told = {k: v for k, v in content.get("hyper_parameters", {}).items() if not k.startswith("_")}
         # The checkpoint has the weights; those that training began with may have to be downloaded.
-        path, arguments = CLASSIFIER, {"num_classes": num_classes, **arguments, "weights": None}
+        path, arguments = CLASSIFIER, {"num_classes": num_classes, **arguments, **told, "weights": None}
     described = {"class_path": path, "init_args": arguments}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningModule, "model", required=True)
     # jsonargparse 4.49 gave it another name
     instantiate = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
     module = instantiate(parser.parse_object({"model": described})).model
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    state = content.get("state_dict") if isinstance(content, Mapping) else None
-    if state is None:
-        raise ValueError(f"{checkpoint} is no checkpoint of Lightning: it has no 'state_dict'")
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
