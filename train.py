@@ -25,7 +25,7 @@ from hedgeseg.callbacks import SeedWriter
 from hedgeseg.callbacks.panels import hush_wandb
 from hedgeseg.callbacks.stage_bar import StageBar
 from hedgeseg.data import ImageDataModule
-from hedgeseg.quiet import quiet
+from hedgeseg.quiet import as_notes, quiet
 from hedgeseg.seeds.manifest import parse_shard
 from hedgeseg.seeds.score import score_folder
 from hedgeseg.seeds.table import score_table, write_scores
@@ -170,7 +170,7 @@ def quick_start(overrides: Sequence[str] = ()) -> None:
     Args:
         overrides: Further options of `fit`.
     """
-    with quiet():
+    with quiet(), as_notes():
         _quick_start(next_run(Path("runs") / "shapes"), overrides)
 
 
@@ -203,7 +203,7 @@ def main() -> None:
     if len(sys.argv) == 1:
         quick_start()
         return
-    with quiet():
+    with quiet(), as_notes():
         CommandLine()
 
 

@@ -27,7 +27,7 @@ from hedgeseg.commands import (
     validate,
 )
 from hedgeseg.commands.errors import UsageError
-from hedgeseg.quiet import quiet
+from hedgeseg.quiet import as_notes, quiet
 
 _COMMANDS = (
     explain, methods, describe, pipeline, segment, audit, score, convert, refine, affinity, validate, report,
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
     try:
-        with quiet():
+        with quiet(), as_notes():
             return int(arguments.run(arguments))
     except UsageError as error:
         return _fail(error, 2)

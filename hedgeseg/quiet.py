@@ -1,10 +1,10 @@
-"""What other libraries say on the screen and nobody can act upon is left out of the commands' output.
+"""What a command says on the screen: what other libraries say and nobody can act upon is left out, the rest is plain.
 
     with quiet():
         ...
 
 Only what is listed here, and only while a command runs: the library itself silences nobody, and what hedgeseg says of
-its own is never on the list.
+its own is never on the list. A warning is a sentence for whoever typed the command, not the line of code it is from.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ NOTICES = (
     r"LightningCLI's args parameter is intended to run",
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r"The '\w+' does not have many workers",
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen on purpose
     r"Starting from v\d[\d.]*, `tensorboardX` has been removed",
     r".*repr. attribute with value .* was provided to the `Field\(\)` function",
 )
@@ -48,6 +49,15 @@ class _Dropped(logging.Filter):
         return REMARKS.match(record.getMessage()) is None
 
 
+def as_note(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as one line; where it comes from only if that is the news, as of a name that was given up."""
+    if issubclass(category, UserWarning):
+        return f"note: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Leave out other libraries' noise inside the block."""
@@ -64,3 +74,14 @@ def quiet() -> Iterator[None]:
         finally:
             for logger in loggers:
                 logger.removeFilter(dropped)
+
+
+@contextmanager
+def as_notes() -> Iterator[None]:
+    """Show a warning as one line inside the block; to be begun after imports: Lightning brings a format of its own."""
+    written, warnings.formatwarning = warnings.formatwarning, as_note
+    try:
+        yield
+    finally:
+        if warnings.formatwarning is as_note:  # else Lightning was imported meanwhile
+            warnings.formatwarning = written

@@ -110,9 +110,10 @@ def test_a_folder_alone_is_told_with_the_commands_to_go_on_with(tmp_path, capsys
     assert "255 is not void; if it is: mask_values {255: void}" in text
     assert "fewer than 10 images to learn from: crack, dent" in text
     start = f"  uv run train.py fit --config configs/folder.yaml --data.root {root} --data.background "
+    pipeline = f"  uv run hedgeseg pipeline {root} --out runs/tiles --background "
     assert [line for line in text.splitlines() if line.startswith("  uv run")] == [
-        start + "good",
-        start + "none-of-them",
+        *(start + "good", start + "none-of-them"),
+        *(pipeline + "good", pipeline + "none-of-them"),
     ]
     assert Image.open(tmp_path / "out" / "val.png").mode == "RGB"
     code, text = said(capsys, root, "--out", out, "--data.background", "good")

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from hedgeseg.quiet import quiet
+from hedgeseg.quiet import as_notes, quiet
 
 
 def said(category, text, module):
@@ -25,12 +25,23 @@ def said(category, text, module):
         (DeprecationWarning, "old", "torchvision_of_mine", True),
         (FutureWarning, "old", "hedgeseg.seeds", True),
         (UserWarning, "The 'val_dataloader' does not have many workers which may be a bottleneck", "lightning", False),
+        (UserWarning, "Found 52 module(s) in eval mode at the start of training. This may", "lightning.pytorch", False),
         (UserWarning, "Checkpoint directory exists and is not empty", "lightning", True),
         (UserWarning, "3 seeds are left out", "hedgeseg.seeds.score", True),
     ],
 )
 def test_warnings(category, text, module, shown):
     assert said(category, text, module) is shown
+
+
+def test_a_warning_is_a_line_without_code(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with as_notes():
+            warnings.warn("3 seeds are left out", stacklevel=1)
+        assert capsys.readouterr().err == "note: 3 seeds are left out\n"
+        warnings.warn("3 seeds are left out", stacklevel=1)
+        assert "test_quiet.py" in capsys.readouterr().err
 
 
 def test_remarks_of_lightning(monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hedgeseg.commands.errors import UsageError
+from hedgeseg.quiet import as_notes
 
 EPILOG = """
 examples:
@@ -53,19 +54,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--splits {arguments.splits!r}: give train, val or train,val")
     content = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
     data = data_module(arguments.config, None, arguments.rest)
-    module = configured_model(content.get("model"), data.num_classes, arguments.checkpoint)
-    findings = audit(
-        module,
-        data,
-        str(arguments.out),
-        splits,
-        arguments.device,
-        method=arguments.method,
-        target="predicted" if arguments.predicted else "label",
-        mirror=not arguments.no_mirror,
-        removal=not arguments.no_removal,
-        against=None if arguments.against is None else str(arguments.against),
-    )
+    with as_notes():
+        module = configured_model(content.get("model"), data.num_classes, arguments.checkpoint)
+        findings = audit(
+            module,
+            data,
+            str(arguments.out),
+            splits,
+            arguments.device,
+            method=arguments.method,
+            target="predicted" if arguments.predicted else "label",
+            mirror=not arguments.no_mirror,
+            removal=not arguments.no_removal,
+            against=None if arguments.against is None else str(arguments.against),
+        )
     if findings is None:
         print("there was nothing to explain: no image has a class")
         return 1

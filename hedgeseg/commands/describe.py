@@ -98,6 +98,9 @@ def _folder(arguments: argparse.Namespace) -> int:
     further = "".join(f" {shlex.quote(word)}" for word in arguments.rest)
     for command in layout.commands()[: 1 if further and "--data.background" in further else None]:
         print(f"  {command if 'background' not in further else command.split(' --data.background')[0]}{further}")
+    if not further and layout.pipelines():
+        print("or, all the way to masks and a segmentation network, with")
+        print("\n".join(f"  {command}" for command in layout.pipelines()))
     return 0
 
 

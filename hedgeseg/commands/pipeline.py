@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hedgeseg.quiet import as_notes
+
 EPILOG = """
 examples:
   hedgeseg pipeline DIR/images --out runs/tiles --background free
@@ -52,26 +54,40 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what is not done, print the table and say where the report is."""
+    from hedgeseg.data.negatives import BackgroundQuestionError
     from hedgeseg.pipeline.start import start
     from hedgeseg.pipeline.table import result_table
 
-    found = start(
-        arguments.root,
-        arguments.out,
-        background=arguments.background,
-        csv=arguments.csv,
-        config=arguments.config,
-        arch=arguments.arch,
-        weights=arguments.weights,
-        epochs=arguments.epochs,
-        image_size=arguments.image_size,
-        masks=arguments.masks,
-        compare=arguments.compare,
-        stages=arguments.stage,
-        seed=arguments.seed,
-        accelerator=arguments.device,
-        wandb=arguments.wandb,
-    )
+    with as_notes():
+        try:
+            found = start(
+                arguments.root,
+                arguments.out,
+                background=_names(arguments.background),
+                csv=arguments.csv,
+                config=arguments.config,
+                arch=arguments.arch,
+                weights=arguments.weights,
+                epochs=arguments.epochs,
+                image_size=arguments.image_size,
+                masks=arguments.masks,
+                compare=arguments.compare,
+                stages=arguments.stage,
+                seed=arguments.seed,
+                accelerator=arguments.device,
+                wandb=arguments.wandb,
+            )
+        except BackgroundQuestionError as error:
+            raise error.answered_by("--background") from None
     print(f"\n{result_table(found)}\n")
     print(f"numbers: {arguments.out / 'pipeline.json'}\nreport:  {arguments.out / 'report.html'}")
     return 0
+
+
+def _names(text: str | None) -> str | list[str] | None:
+    """One name, or several as `--data.background` takes them: `["good", "empty"]`."""
+    if text is None or not text.startswith("["):
+        return text
+    import yaml  # type: ignore[import-untyped]
+
+    return [str(name) for name in yaml.safe_load(text)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hedgeseg.commands.errors import UsageError
+from hedgeseg.quiet import as_notes
 
 EPILOG = """
 examples:
@@ -47,23 +48,24 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the masks; 1 if a picture failed."""
     from hedgeseg.pipeline.segmenting import segment_pictures
 
-    counts = segment_pictures(
-        arguments.images,
-        arguments.checkpoint,
-        arguments.out,
-        generator={
-            "scales": _scales(arguments.scales),
-            "flip": not arguments.no_flip,
-            "refine": arguments.refine,
-            "refine_side": arguments.refine_side,
-            "ignore_below": arguments.ignore_below,
-        },
-        confidence=arguments.confidence,
-        shard=arguments.shard,
-        batch_size=arguments.batch_size,
-        num_workers=arguments.num_workers,
-        accelerator=arguments.device,
-    )
+    with as_notes():
+        counts = segment_pictures(
+            arguments.images,
+            arguments.checkpoint,
+            arguments.out,
+            generator={
+                "scales": _scales(arguments.scales),
+                "flip": not arguments.no_flip,
+                "refine": arguments.refine,
+                "refine_side": arguments.refine_side,
+                "ignore_below": arguments.ignore_below,
+            },
+            confidence=arguments.confidence,
+            shard=arguments.shard,
+            batch_size=arguments.batch_size,
+            num_workers=arguments.num_workers,
+            accelerator=arguments.device,
+        )
     print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; masks: {arguments.out}")
     return 1 if counts["failed"] else 0
 

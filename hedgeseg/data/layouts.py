@@ -50,13 +50,23 @@ class Layout:
 
     def commands(self) -> list[str]:
         """What to type to learn from it; one command for each answer where something is asked."""
-        answers = [""]
-        if self.question is not None:
-            answers = [f" --data.background {as_option(self.question.names)}", f" --data.background {NONE_OF_THEM}"]
         start = f"uv run train.py fit --config configs/{self.config} --data.root {shlex.quote(str(self.root))}"
         for name, value in self.options.items():
             start += f" --data.{name} {as_option(value) if isinstance(value, list) else shlex.quote(str(value))}"
-        return [start + answer for answer in answers]
+        return [start + answer for answer in self._answers("--data.background")]
+
+    def pipelines(self) -> list[str]:
+        """What to type to go on to masks and a segmentation network; nothing where that takes a configuration."""
+        if self.module != "FolderDataModule" or self.options:
+            return []
+        start = f"uv run hedgeseg pipeline {shlex.quote(str(self.root))} --out runs/{shlex.quote(self.root.name)}"
+        return [start + answer for answer in self._answers("--background")]
+
+    def _answers(self, option: str) -> list[str]:
+        """What may be said to the question, if there is one."""
+        if self.question is None:
+            return [""]
+        return [f" {option} {as_option(self.question.names)}", f" {option} {NONE_OF_THEM}"]
 
 
 def recognise(root: str | Path) -> list[Layout]:

@@ -46,19 +46,24 @@ class BackgroundQuestionError(ValueError):
     """A class name may mean that there is nothing to find; whoever owns the data must say.
 
     Attributes:
+        source: where they are from.
         names: those that are asked about.
     """
 
-    def __init__(self, source: str, names: Sequence[str]) -> None:
-        self.names = tuple(names)
+    def __init__(self, source: str, names: Sequence[str], option: str = "--data.background") -> None:
+        self.source, self.names = source, tuple(names)
         shown, several = " and ".join(repr(name) for name in names), len(names) > 1
         super().__init__(
             f"{source}: {'are' if several else 'is'} {shown} {'classes' if several else 'a class'} to be found in a "
             f"picture, or {'do they mean' if several else 'does it mean'} that there is nothing to find? Say which:\n"
-            f"  --data.background {as_option(names)}  (background={names[0] if not several else list(names)!r}): "
+            f"  {option} {as_option(names)}  (background={names[0] if not several else list(names)!r}): "
             "nothing to find; these images show none of the classes\n"
-            f"  --data.background {NONE_OF_THEM}  (background=[]): a class like the others"
+            f"  {option} {NONE_OF_THEM}  (background=[]): a class like the others"
         )
+
+    def answered_by(self, option: str) -> "BackgroundQuestionError":
+        """The same question, where another option of a command answers it."""
+        return BackgroundQuestionError(self.source, self.names, option)
 
 
 def as_option(names: Sequence[str]) -> str:

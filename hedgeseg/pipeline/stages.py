@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ def classifier(work: Work) -> dict[str, Any]:
     frozen = told["freeze"] == "trunk"
     if told["freeze"] == "trunk":
         told["freeze"] = all_but_the_head(options["arch"])
-    module = Classifier(len(images.classes), task=images.train.task, **told)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*becomes an untrained one")  # it is what is learnt here
+        module = Classifier(len(images.classes), task=images.train.task, **told)
     metric = "map" if images.train.task == "multilabel" else "accuracy"
     data = StageData(
         images,

@@ -20,7 +20,7 @@ def start(
     root: str | Path,
     out: str | Path,
     *,
-    background: str | None = None,
+    background: str | Sequence[str] | None = None,
     csv: str | None = None,
     config: str | Path | None = None,
     arch: str | None = None,
@@ -41,7 +41,7 @@ def start(
     Args:
         root: of the pictures, `root/<class>/<image>` without `csv` and `config`.
         out: folder of everything that is written.
-        background: class folder of pictures without anything to find.
+        background: class folder, or folders, of pictures without anything to find.
         csv: table of labels inside `root`.
         config: YAML file whose `data`, `model` and `pipeline` say what differs from the defaults.
         arch: of both networks, see `choose_arch`.

@@ -131,6 +131,20 @@ def test_options_that_do_not_fit(tmp_path):
         start(root, tmp_path / "out", epochs=0)
 
 
+def test_a_name_that_may_mean_nothing_is_asked_about_with_the_option_to_answer_it(tmp_path, capsys):
+    for number, name in enumerate(("crack/a", "crack/b", "good/c", "good/d", "empty/e", "empty/f")):
+        path = tmp_path / "pictures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 30, 3), 30 * number, np.uint8)).save(path)
+    command = ["pipeline", str(tmp_path / "pictures"), "--out", str(tmp_path / "out"), "--stage", "seed"]
+    assert main(command) == 1
+    asked = capsys.readouterr().err
+    assert """--background '["empty", "good"]'""" in asked
+    assert "--data." not in asked
+    assert main([*command, "--background", '["empty", "good"]']) == 1
+    assert "there is no stage 'seed'" in capsys.readouterr().err
+
+
 def test_new_pictures_are_segmented_by_the_checkpoint(made, tmp_path, capsys):
     root, _ = made
     Image.new("RGB", (50, 30), (210, 30, 30)).save(tmp_path / "one.jpg")
