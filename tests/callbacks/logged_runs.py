@@ -47,6 +47,6 @@ def logged_run(folder: Path) -> Iterator[LoggedRun]:
         wandb.finish()
         [log] = folder.glob("wandb/offline-run-*/run-*.wandb")
         command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(log)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
     run.files = log.parent / "files"
     run.records = [json.loads(line) for line in printed.splitlines()]
