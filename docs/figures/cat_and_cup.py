@@ -6,9 +6,7 @@ van der Walt, the cup of coffee by Rachel Michetti.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import skimage.data
@@ -52,23 +50,9 @@ def network(weights: str) -> nn.Module:
     return GroupedLogits(build_network("mobilenet_v2", 1000, weights), list(CLASSES.values())).eval()
 
 
-def arguments(description: str, out: Path) -> argparse.Namespace:
-    """Weights, and where to write."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", required=True, help="torchvision's state dict of MobileNetV2, or DEFAULT")
-    parser.add_argument("--out", type=Path, default=out, help="the picture to write (default: %(default)s)")
-    return parser.parse_args()
-
-
 def sheet(panels: Mapping[str, Picture]) -> Picture:
     """The panels in rows of two, each under its caption."""
     names, wide = list(panels), SHOWN[::-1]
     drawn = [np.asarray(Image.fromarray(panel).resize(wide, Image.Resampling.LANCZOS)) for panel in panels.values()]
     rows = [contact_sheet([drawn[i : i + 2]], names[i : i + 2], margin=4) for i in range(0, len(drawn), 2)]
     return np.concatenate(same_size(rows))
-
-
-def save(picture: Picture, path: Path) -> None:
-    """Write a JPEG that a page loads fast."""
-    Image.fromarray(picture).save(path, quality=85, optimize=True)
-    print(f"{path}: {picture.shape[1]} x {picture.shape[0]}, {path.stat().st_size / 1000:.0f} kB")

@@ -7,9 +7,8 @@ The file is torchvision's state dict of MobileNetV2.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from cat_and_cup import SHOWN, arguments, images, network, photograph, save, sheet
+from cat_and_cup import SHOWN, images, network, photograph, sheet
+from figure_file import arguments, save
 
 from hedgeseg import attribute
 from hedgeseg.seeds import SeedGenerator
@@ -38,5 +37,5 @@ def figure(weights: str) -> Picture:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, Path(__file__).with_suffix(".jpg"))
+    given = arguments(__file__, __doc__)
     save(figure(given.weights), given.out)

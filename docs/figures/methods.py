@@ -7,10 +7,9 @@ The file is torchvision's state dict of MobileNetV2.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from cat_and_cup import SHOWN, arguments, images, network, photograph, save
+from cat_and_cup import SHOWN, images, network, photograph
+from figure_file import arguments, save
 from PIL import Image
 
 from hedgeseg import attribute
@@ -45,5 +44,5 @@ def _small(panel: Picture) -> Picture:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, Path(__file__).with_suffix(".jpg"))
+    given = arguments(__file__, __doc__)
     save(figure(given.weights), given.out)

@@ -7,10 +7,10 @@ The file is torchvision's state dict of MobileNetV2.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from cat_and_cup import SHOWN, arguments, images, network, photograph, save, sheet
+from cat_and_cup import SHOWN, images, network, photograph, sheet
+from figure_file import arguments, save
 from torch import Tensor
 
 from hedgeseg import attribute
@@ -41,5 +41,5 @@ def figure(weights: str) -> Picture:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, Path(__file__).with_suffix(".jpg"))
+    given = arguments(__file__, __doc__)
     save(figure(given.weights), given.out)
