@@ -34,14 +34,14 @@ def test_warnings(category, text, module, shown):
     assert said(category, text, module) is shown
 
 
-def test_a_warning_is_a_line_without_code(capsys):
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        with as_notes():
-            warnings.warn("3 seeds are left out", stacklevel=1)
-        assert capsys.readouterr().err == "note: 3 seeds are left out\n"
-        warnings.warn("3 seeds are left out", stacklevel=1)
-        assert "test_quiet.py" in capsys.readouterr().err
+def test_a_warning_is_a_line_without_code():
+    def written(category):
+        return warnings.formatwarning("3 seeds are left out", category, "score.py", 7, "warn(text)")
+
+    with as_notes():
+        assert written(UserWarning) == "note: 3 seeds are left out\n"
+        assert written(FutureWarning) == "score.py:7: FutureWarning: 3 seeds are left out\n"
+    assert "score.py:7: UserWarning: 3 seeds are left out" in written(UserWarning)
 
 
 def test_remarks_of_lightning(monkeypatch):
