@@ -22,6 +22,7 @@ NOTICES = (
     r"LightningCLI's args parameter is intended to run",
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r"The '\w+' does not have many workers",
+    r"predict returned None if it was on purpose",
     r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen on purpose
     r"Starting from v\d[\d.]*, `tensorboardX` has been removed",
     r".*repr. attribute with value .* was provided to the `Field\(\)` function",
