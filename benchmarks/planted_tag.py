@@ -103,7 +103,7 @@ def run(a: argparse.Namespace, seed: int, with_tag: bool) -> dict[str, object]:
     trainer = Trainer(max_epochs=epochs, **quiet)
     trainer.fit(classifier, DataLoader(dataset, 32, shuffle=True, drop_last=True, collate_fn=collate))
     begun = time.perf_counter()
-    audit = DatasetAudit(str(folder), split="train")
+    audit = DatasetAudit(str(folder), split="train", mirror=False)
     audited = ImageSubset(dataset, range(min(a.audited, len(dataset))), dataset.transform)
     Trainer(callbacks=[audit], **quiet).validate(classifier, DataLoader(audited, 16, collate_fn=collate), verbose=False)
     seconds = time.perf_counter() - begun
@@ -121,14 +121,25 @@ def run(a: argparse.Namespace, seed: int, with_tag: bool) -> dict[str, object]:
         planted = {audited.ids[i] for i in tagged if i < len(audited)}
         row.update(
             first_is_the_class=first.class_index == chosen, found=len(names & planted), others=len(names - planted),
-            purity=round(first.purity, 3), distinct=round(first.distinct, 3),
-            drop=round(first.removal_drop, 3), control=round(first.control_drop, 3),
+            gap=round(first.gap, 3), drop=round(first.removal_drop, 3), control=round(first.control_drop, 3),
         )  # fmt: skip
-    row["clusters"] = [
-        (c.class_index, len(c.members), round(c.purity, 2), round(c.distinct, 2), round(c.accuracy, 2))
-        for c in findings.clusters
-    ]
+    row["flags"] = [(c.class_index, len(c.members), round(c.gap, 2)) for c in flagged]
+    if with_tag:
+        row["reliance"] = reliance(classifier, pictures, chosen, seed, size)
     return row
+
+
+@torch.no_grad()
+def reliance(classifier: Classifier, pictures: LabelledImages, chosen: int, seed: int, size: int) -> list[float]:
+    """Mean probability of the class on 60 pictures without it, as they are and with a tag."""
+    others = [i for i in range(len(pictures)) if chosen not in pictures.labels(i)][:60]
+    classifier.eval()
+    means = []
+    for tagged in ([], others):
+        dataset = Tagged(pictures, tagged, seed + 1, eval_transform(size))
+        seen = [classifier(dataset[i]["image"][None]).sigmoid()[0, chosen] for i in others]
+        means.append(round(float(torch.stack(seen).mean()), 3))
+    return means
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ stands out is named (`find`), and `write_page` makes one page of it. Knows tenso
 
 from hedgeseg.audit.auditor import Auditor, Subject
 from hedgeseg.audit.evidence import Evidence
-from hedgeseg.audit.findings import Cluster, Findings, find
+from hedgeseg.audit.findings import Findings, find
+from hedgeseg.audit.groups import Cluster
 from hedgeseg.audit.page import write_page
 from hedgeseg.audit.result import as_json, changes, write_result
 from hedgeseg.audit.store import EvidenceStore

@@ -14,14 +14,18 @@ from torch import Tensor, nn
 
 from hedgeseg import visual
 from hedgeseg.attribution import attribute
+from hedgeseg.attribution.api import unwrap
 from hedgeseg.attribution.contributions import contributions
 from hedgeseg.attribution.explaining import explaining
 from hedgeseg.attribution.recording import select_logits
-from hedgeseg.audit.evidence import Evidence
+from hedgeseg.audit.evidence import Evidence, Half
 from hedgeseg.audit.measures import placement, pooled_maps
+from hedgeseg.audit.places import PLACES, strongest
 from hedgeseg.audit.profile import Profile, profile
 from hedgeseg.audit.removal import control_region, evidence_region, paint_over
+from hedgeseg.audit.view import stages_of, view
 from hedgeseg.metrics import outside_inside_ratios, pointing_hits, positive_ratios, spearman
+from hedgeseg.seeds.stage_maps import Stage
 from hedgeseg.visual import Picture
 
 TOLERANCE = 15 / 375
@@ -29,6 +33,9 @@ TOLERANCE = 15 / 375
 
 THUMBNAIL = 112
 """Height in pixels of the pictures that are kept."""
+
+EVIDENCE = 2
+"""Which evidence is kept; folders of another number are not mixed with."""
 
 AT_ONCE = 32
 """Painted images that go through the network together."""
@@ -63,7 +70,7 @@ class Auditor:
     Args:
         method: name of the attribution method.
         mirror: also explain the mirrored image, to see whether the maps agree; as much work again.
-        removal: also paint the evidence over and look at the probability; two forward passes per class.
+        removal: also paint the evidence over and look at the probability; five forward passes per class.
         options: of `attribute`: layer, chunk, output and the method's own.
     """
 
@@ -74,10 +81,12 @@ class Auditor:
         self.mirror = mirror
         self.removal = removal
         self.options = dict(options or {})
+        self._stages: tuple[nn.Module, list[Stage]] | None = None
 
     def config(self) -> dict[str, Any]:
         """What decides the evidence beside network and images, as JSON holds it."""
-        return {"method": self.method, "mirror": self.mirror, "removal": self.removal, "options": self.options}
+        chosen = {"method": self.method, "mirror": self.mirror, "removal": self.removal, "options": self.options}
+        return {**chosen, "evidence": EVIDENCE}
 
     @torch.no_grad()
     def __call__(
@@ -104,7 +113,11 @@ class Auditor:
             mirrored = attribute(network, images.flip(-1), targets, method=self.method, **self.options).maps.flip(-1)
         found = [result.maps[row, : len(subject.classes)].float() for row, subject in enumerate(subjects)]
         before = [_probabilities(row, subject) for row, subject in zip(logits, subjects, strict=True)]
-        dropped = _removal(network, images, found, before, subjects, output) if self.removal else [{}] * len(subjects)
+        grids = [pooled_maps(maps).half().cpu() for maps in found]
+        dropped: list[dict[str, Tensor]] = [{}] * len(subjects)
+        at_places = [torch.full((len(maps), PLACES), math.nan) for maps in found]
+        if self.removal:
+            dropped, at_places = _removal(network, images, found, grids, before, subjects, output)
         evidence = []
         for row, subject in enumerate(subjects):
             count, maps, probabilities = len(subject.classes), found[row], before[row]
@@ -113,8 +126,17 @@ class Auditor:
                 numbers["mirror"] = spearman(pooled_maps(maps), pooled_maps(mirrored[row, :count].float()))
             numbers.update(dropped[row])
             counts = contributions(network, images[row : row + 1], targets[row], output, binary).float()
-            evidence += _entries(subject, split, maps, probabilities, numbers, profile(counts, maps))
+            seen = self._view(network, images[row]).half().cpu().numpy()
+            kept = (grids[row].numpy(), seen, at_places[row].half().numpy())
+            evidence += _entries(subject, split, maps, probabilities, numbers, profile(counts, maps), *kept)
         return evidence
+
+    def _view(self, network: nn.Module, image: Tensor) -> Tensor:
+        seen = unwrap(network)
+        with explaining(seen):
+            if self._stages is None or self._stages[0] is not seen:
+                self._stages = seen, stages_of(seen, image)
+            return view(seen, image, self._stages[1])
 
 
 def _entries(
@@ -124,8 +146,10 @@ def _entries(
     probabilities: Tensor,
     numbers: Mapping[str, Tensor],
     seen: Profile,
+    small: Half,
+    everywhere: Half,
+    drops: Half,
 ) -> list[Evidence]:
-    small = pooled_maps(maps).half().cpu().numpy()
     mean, peaks = (part.half().cpu().numpy() for part in (seen.mean, seen.peaks))
     likeliest = int(probabilities.argmax())
     return [
@@ -138,6 +162,8 @@ def _entries(
             map=small[row],
             mean=mean[row],
             peaks=peaks[row],
+            view=everywhere,
+            drops=drops[row],
             numbers={name: float(values[row]) for name, values in numbers.items()},
             thumbnail=b"" if subject.picture is None else thumbnail(subject.picture, maps[row]),
         )
@@ -184,28 +210,41 @@ def _removal(
     network: nn.Module,
     images: Tensor,
     maps: Sequence[Tensor],
+    grids: Sequence[Tensor],
     before: Sequence[Tensor],
     subjects: Sequence[Subject],
     output: Any,
-) -> list[dict[str, Tensor]]:
-    """For each image the drops of its classes' probabilities: without their evidence, and without a like region."""
-    painted = []
-    for image, of_image in zip(images, maps, strict=True):
-        for relevance in of_image.cpu():
+) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+    """For each image the drops of its classes' probabilities without their evidence, and without a like region.
+
+    And (T, P) without the evidence at each of their strongest places, NaN where there are fewer.
+    """
+    painted, places = [], []
+    for image, of_image, small in zip(images, maps, grids, strict=True):
+        for relevance, grid in zip(of_image.cpu(), small, strict=True):
             region = evidence_region(relevance)
-            painted += [paint_over(image, region), paint_over(image, control_region(region, relevance))]
+            regions = [region, control_region(region, relevance)]
+            cells = strongest(grid.numpy())
+            for cell in cells.tolist():
+                row, column = divmod(cell, grid.shape[1])
+                (height, width), (rows, columns) = relevance.shape, grid.shape
+                regions.append(
+                    evidence_region(relevance, ((row + 0.5) / rows * height, (column + 0.5) / columns * width))
+                )
+            painted += [paint_over(image, region) for region in regions]
+            places.append(len(cells))
     parts = []
     with explaining(network):
         for start in range(0, len(painted), AT_ONCE):
             part = torch.stack(painted[start : start + AT_ONCE])
             parts.append(select_logits(network(part), len(part), output))
-    left = iter(torch.cat(parts))
-    dropped = []
+    left, counts = iter(torch.cat(parts)), iter(places)
+    dropped, at_places = [], []
     for subject, probabilities in zip(subjects, before, strict=True):
-        index = torch.tensor(subject.classes)
-        after = torch.stack([_probabilities(next(left), subject) for _ in range(2 * len(index))]).view(
-            len(index), 2, -1
-        )
-        drops = probabilities[index][:, None] - after[torch.arange(len(index)), :, index]
+        drops = torch.full((len(subject.classes), 2 + PLACES), math.nan)
+        for row, index in enumerate(subject.classes):
+            for k in range(2 + next(counts)):
+                drops[row, k] = probabilities[index] - _probabilities(next(left), subject)[index]
         dropped.append({"removal_drop": drops[:, 0], "control_drop": drops[:, 1]})
-    return dropped
+        at_places.append(drops[:, 2:])
+    return dropped, at_places

@@ -25,6 +25,10 @@ class Evidence:
         map: float16 (G, G), signed, absolute sum 1.
         mean: float16 (C,), unit length: what the network sees where its evidence is (`profile.Profile`).
         peaks: float16 (P, C): the same at its strongest places.
+        view: float16 (G, G, D): what the network sees at each place of the image (`view.view`); the same for all
+            classes of an image.
+        drops: float16 (P,): the fall of the probability without the evidence at each of the map's strongest places
+            (`places.strongest`); NaN where there is no such place, or it was not measured.
         numbers: by name, NaN where one is not defined: `placement`, `positive_ratio`, `mirror`, `pointing`,
             `outside_inside`, `removal_drop`, `control_drop`.
         thumbnail: JPEG file of the image beside its overlay; empty without pictures.
@@ -38,6 +42,8 @@ class Evidence:
     map: Half
     mean: Half
     peaks: Half
+    view: Half
+    drops: Half
     numbers: Mapping[str, float] = field(default_factory=dict)
     thumbnail: bytes = b""
 

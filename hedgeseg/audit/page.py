@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from hedgeseg.audit.evidence import Evidence
-from hedgeseg.audit.findings import Cluster, Findings
+from hedgeseg.audit.findings import Findings
+from hedgeseg.audit.groups import Cluster
 from hedgeseg.class_names import ClassNames
 from hedgeseg.page import Cell, embedded, number, page, picture, table
 from hedgeseg.seeds.formats.files import replacing
@@ -126,8 +127,9 @@ def _card(cluster: Cluster, findings: Findings, names: ClassNames, examples: int
 def _test(cluster: Cluster) -> str:
     if not math.isfinite(cluster.removal_drop):
         return ""
+    what = "what they share" if cluster.flagged else "its strongest evidence"
     return (
-        f"With its strongest evidence painted over, the probability of the class falls by <b>{cluster.removal_drop:.2f}"
+        f"With {what} painted over, the probability of the class falls by <b>{cluster.removal_drop:.2f}"
         f"</b>; with a region of the same shape painted over elsewhere, by {cluster.control_drop:.2f}."
     )
 

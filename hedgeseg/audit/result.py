@@ -27,8 +27,8 @@ def as_json(findings: Findings, classes: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         `images` (most suspicious first: id, split, class, probability, correct, the numbers, `cluster`, `reasons`),
-        `clusters` (flagged first: class, cluster, size, accuracy, purity, tightness, distinct, splits, removal_drop,
-        control_drop, `flagged`, `reasons`, `images`), `classes` and `overall` (means of the numbers).
+        `clusters` (flagged first: class, cluster, size, accuracy, purity, tightness, distinct, gap, splits,
+        removal_drop, control_drop, `flagged`, `reasons`, `images`), `classes` and `overall` (means of the numbers).
     """
     names = ClassNames(tuple(classes))
     images = [
@@ -53,6 +53,7 @@ def as_json(findings: Findings, classes: Sequence[str]) -> dict[str, Any]:
             "purity": cluster.purity,
             "tightness": cluster.tightness,
             "distinct": cluster.distinct,
+            "gap": cluster.gap,
             "splits": dict(cluster.splits),
             "removal_drop": cluster.removal_drop,
             "control_drop": cluster.control_drop,

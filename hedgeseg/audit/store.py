@@ -76,6 +76,8 @@ def _whole_files(folder: Path) -> list[Path]:
 
 def _packed(images: Sequence[tuple[str, str]], found: Sequence[Evidence]) -> dict[str, Any]:
     names = sorted({name for entry in found for name in entry.numbers})
+    views = {entry.id: entry.view for entry in found}  # all classes of an image have one
+    place = {name: row for row, name in enumerate(views)}
     pictures = [np.frombuffer(entry.thumbnail, np.uint8) for entry in found]
     return {
         "images": np.array(json.dumps(images)),
@@ -85,6 +87,9 @@ def _packed(images: Sequence[tuple[str, str]], found: Sequence[Evidence]) -> dic
         "maps": _stacked([e.map for e in found]),
         "means": _stacked([e.mean for e in found]),
         "peaks": _stacked([e.peaks for e in found]),
+        "views": _stacked(list(views.values())),
+        "view_of": np.array([place[e.id] for e in found], np.int64),
+        "drops": _stacked([e.drops for e in found]),
         "ends": np.cumsum([len(picture) for picture in pictures], dtype=np.int64),
         "pictures": np.concatenate([np.zeros(0, np.uint8), *pictures]),
     }
@@ -114,6 +119,8 @@ def _unpacked(path: Path) -> Iterable[Evidence]:
             map=parts["maps"][row],
             mean=parts["means"][row],
             peaks=parts["peaks"][row],
+            view=parts["views"][parts["view_of"][row]],
+            drops=parts["drops"][row],
             numbers=dict(zip(names, parts["numbers"][row].tolist(), strict=True)),
             thumbnail=parts["pictures"][starts[row] : starts[row + 1]].tobytes(),
         )

@@ -51,3 +51,12 @@ def test_painting_takes_any_number_of_channels():
     region = torch.zeros(20, 30, dtype=torch.bool)
     region[5:9, 5:9] = True
     assert paint_over(image, region).isfinite().all()
+
+
+def test_the_evidence_near_a_place_is_found_beside_stronger_one():
+    relevance = spot()
+    relevance[50:56, 5:11] = 0.2
+    region = evidence_region(relevance, (51.0, 9.0))
+    assert region[50:56, 5:11].all()
+    assert not region[:40].any()
+    assert not evidence_region(relevance, (5.0, 5.0)).any()

@@ -17,6 +17,8 @@ def evidence(name, index=0, split="val", **numbers):
         map=rng.standard_normal((14, 14)).astype(np.float16),
         mean=rng.random(6).astype(np.float16),
         peaks=rng.random((3, 6)).astype(np.float16),
+        view=rng.random((4, 4, 5)).astype(np.float16),
+        drops=rng.random(3).astype(np.float16),
         numbers=numbers,
         thumbnail=name.encode(),
     )
