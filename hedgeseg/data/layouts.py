@@ -59,7 +59,8 @@ class Layout:
         """What to type to go on to masks and a segmentation network; nothing where that takes a configuration."""
         if self.module != "FolderDataModule" or self.options:
             return []
-        start = f"uv run hedgeseg pipeline {shlex.quote(str(self.root))} --out runs/{shlex.quote(self.root.name)}"
+        name = self.root.parent.name if self.root.name == "images" else self.root.name
+        start = f"uv run hedgeseg pipeline {shlex.quote(str(self.root))} --out {shlex.quote(f'runs/{name}')}"
         return [start + answer for answer in self._answers("--background")]
 
     def _answers(self, option: str) -> list[str]:
