@@ -47,11 +47,11 @@ SAMPLED, BEGUN = 60_000, 2_000
 COMPARED = 1_000
 """Pictures of other classes that are looked at, at most."""
 
-GAP = 0.2
+GAP = 0.25
 """How wide the gap between pictures with and without a mark is at least, as a share of their mean distance."""
 
 BETWEEN = 0.35
-"""Pictures that may lie between the two, as a share of the carriers."""
+"""Pictures that may lie between the two, as a share of the carriers; never more than the gap."""
 
 ELSEWHERE = 0.02
 """Share of other classes' pictures that may look as if they carried it."""
@@ -70,8 +70,12 @@ USED = 0.5
 beside it."""
 
 
-EXTENT = 0.03
-"""Share of a picture that looks at least half as like it, in the middle carrier: what is larger is an object."""
+EXTENT, LARGE = 0.03, 0.08
+"""Share of a picture that looks at least half as like it, in the middle carrier. Beyond the second it is an object;
+beyond the first its gap has to exceed what lies between by `CLEAR`."""
+
+CLEAR = 0.6
+"""See `EXTENT`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +109,10 @@ class Mark:
             int(self.carriers.sum()) >= FEWEST
             and SMALLEST <= float(self.carriers.mean()) <= LARGEST
             and self.gap >= GAP
-            and self.between <= BETWEEN
+            and self.between <= min(BETWEEN, self.gap)
             and self.elsewhere <= ELSEWHERE
             and self.used >= USED
-            and self.extent <= EXTENT
+            and (self.extent <= EXTENT or (self.extent <= LARGE and self.gap - self.between >= CLEAR))
         )
 
 
