@@ -35,6 +35,8 @@ ASKED = {
     "randomization_sanity_efficient_mprt": "eMPRT",
 }
 BINS = 100
+RESAMPLES = 20_000
+"""Of a table of differences: no p-value is below one in so many, and Holm multiplies it by the table's entries."""
 LEAST = 5
 """A pair with fewer photographs is not shown."""
 
@@ -164,7 +166,9 @@ def _differences(found: dict[str, dict[str, Summary]], base: str, methods: Seque
     for method in methods:
         if method != base:
             rows[method] = [
-                compare_summaries(found[n][base], found[n][method], len(VOC_CLASSES), BINS).get(number)
+                compare_summaries(
+                    found[n][base], found[n][method], len(VOC_CLASSES), BINS, RESAMPLES, only=(number,)
+                ).get(number)
                 if method in found[n]
                 else None
                 for n in names
