@@ -65,7 +65,7 @@ BEGINNING = 0.7
 SAME = 0.3
 """Marks that share more of their carriers are one, or of one."""
 
-USED = 0.5
+USED = 0.25
 """Share of the carriers at which the network uses it: where the map exceeds `STRONG` of its maximum at its place or
 beside it."""
 
