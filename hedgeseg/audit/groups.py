@@ -163,7 +163,7 @@ def _reasons(entries: Sequence[Evidence], mark: Mark) -> list[str]:
         f"{len(inside)} of {len(entries)} pictures of the class carry something that looks alike; the others do not: "
         f"between the two is a gap of {mark.gap:.0%} of their distance",
         f"{mark.elsewhere:.1%} of the pictures without the class carry it",
-        f"in {mark.used:.0%} of those that carry it the network uses it for the class",
+        f"the network has evidence for the class there more often than elsewhere, by {mark.used:.0%} of what could be",
         f"{accuracy:.1%} of those that carry it are recognised, {others:.1%} of the rest",
     ]
     absent = sorted({entry.split for entry in entries} - {entry.split for entry in inside})

@@ -65,9 +65,10 @@ BEGINNING = 0.7
 SAME = 0.3
 """Marks that share more of their carriers are one, or of one."""
 
-USED = 0.25
-"""Share of the carriers at which the network uses it: where the map exceeds `STRONG` of its maximum at its place or
-beside it."""
+USED = 0.15
+"""Share of the carriers at which the network uses it, beyond what chance gives: where the map exceeds `STRONG` of its
+maximum at its place or beside it. A place drawn at random counts 0, every carrier 1, and so little that it may be
+chance (two standard errors) 0."""
 
 
 EXTENT, LARGE = 0.03, 0.08
@@ -272,7 +273,6 @@ def _mark(best: Array, places: Labels, extents: Array, elsewhere: Array, relativ
     gap = (np.quantile(best[carriers], 0.05) - np.quantile(background, 0.98)) / distance
     all_of_them = (np.concatenate([best, elsewhere]) - without) / distance
     between = float((np.abs(all_of_them - 0.5) < 0.15).sum() / carriers.sum())
-    used = relative[carriers, places[carriers]] >= STRONG
     return Mark(
         carriers=carriers,
         places=places,
@@ -280,9 +280,16 @@ def _mark(best: Array, places: Labels, extents: Array, elsewhere: Array, relativ
         gap=float(gap),
         between=between,
         elsewhere=float((elsewhere > level).mean()) if len(elsewhere) else 0.0,
-        used=float(used.mean()),
+        used=_used(relative[carriers] >= STRONG, places[carriers]),
         extent=float(np.median(extents[carriers])),
     )
+
+
+def _used(strong: Flags, places: Labels) -> float:
+    """The share of places (n,) with evidence beyond that of all places, given where there is evidence, (n, h w)."""
+    hits, chance = float(strong[np.arange(len(strong)), places].mean()), float(strong.mean())
+    error = (chance * (1 - chance) / len(strong)) ** 0.5
+    return (hits - chance) / max(1 - chance, 1e-12) if hits - chance > 2 * error else 0.0
 
 
 def _apart(marks: Sequence[Mark]) -> list[Mark]:
