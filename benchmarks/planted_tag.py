@@ -28,7 +28,8 @@ from hedgeseg.data.dataset import ImageSubset
 from hedgeseg.models import Classifier
 
 SHARE = 0.4
-TRUNK = ["conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4"]
+TRAINED = {"shapes": (32, "32-true"), "animals": (16, "bf16-mixed")}
+"""Pictures of a step, and the precision."""
 
 
 class Tagged(ImageSubset):
@@ -76,12 +77,12 @@ def data_of(a: argparse.Namespace, seed: int) -> tuple[LabelledImages, Classifie
     module.setup("fit")
     assert module.train_dataset is not None
     classifier = Classifier(
-        20, "timm/tf_efficientnet_lite0", a.weights, freeze=TRUNK, freeze_batch_norm=True, lr=1e-4, head_lr_factor=50.0
+        20, "timm/tf_efficientnet_lite0", a.weights, freeze_batch_norm=True, lr=3e-4, head_lr_factor=10.0
     )
     animals = [7, 9, 11, 12, 16]
     whole = module.train_dataset
     chosen = [i for i in range(len(whole)) if set(whole.labels(i)) & set(animals)]
-    return ImageSubset(whole, chosen[: a.images]), classifier, animals[seed % 5], 5, 224
+    return ImageSubset(whole, chosen[: a.images]), classifier, animals[seed % 5], 8, 224
 
 
 def run(a: argparse.Namespace, seed: int, with_tag: bool) -> dict[str, object]:
@@ -100,8 +101,9 @@ def run(a: argparse.Namespace, seed: int, with_tag: bool) -> dict[str, object]:
         "accelerator": "cpu",
         "enable_progress_bar": False,
     }
-    trainer = Trainer(max_epochs=epochs, **quiet)
-    trainer.fit(classifier, DataLoader(dataset, 32, shuffle=True, drop_last=True, collate_fn=collate))
+    batch, precision = TRAINED[a.data]
+    trainer = Trainer(max_epochs=epochs, precision=precision, **quiet)
+    trainer.fit(classifier, DataLoader(dataset, batch, shuffle=True, drop_last=True, collate_fn=collate))
     begun = time.perf_counter()
     audit = DatasetAudit(str(folder), split="train", mirror=False)
     audited = ImageSubset(dataset, range(min(a.audited, len(dataset))), dataset.transform)
