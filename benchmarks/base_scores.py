@@ -29,12 +29,10 @@ EXTENT = "hedge coarse in the extent of full_grad"
 """Two maps fused: the first says which class, the second how far."""
 
 
-def seeds_of(name: str, base: dict[str, Tensor], alike: Affinity | None) -> Tensor:
-    """Scores (K, h, w) of a map or of the fused one, spread over what is alike where that is given."""
+def seeds_of(name: str, base: dict[str, Tensor], alike: Affinity) -> Tensor:
+    """Scores (K, h, w) of a map or of the fused one, spread over what is alike."""
 
     def one(key: str) -> Tensor:
-        if alike is None:
-            return base[key]
         return normalise(alike.spread(resize(base[key], alike.size)))
 
     if name == EXTENT:

@@ -99,13 +99,13 @@ class Looking:
     def labels(self) -> tuple[int, ...]:
         """Classes of the data set that the network knows."""
         names = self.source.classes
-        if self.tuned and self.data != "photographs":
-            return tuple(range(len(names))) if self.data == "defects" else tuple(names.index(a) for a in ANIMALS)
-        if self.tuned:
-            return tuple(range(len(names)))
-        groups = read_groups(self.folders.weights / "voc_from_imagenet.json", names)
-        known = tuple(c for c, group in enumerate(groups) if group)
-        return known if self.data == "photographs" else tuple(c for c in known if names[c] in ANIMALS)
+        known = set(range(len(names)))
+        if not self.tuned:
+            groups = read_groups(self.folders.weights / "voc_from_imagenet.json", names)
+            known = {c for c, group in enumerate(groups) if group}
+        if self.data == "animals":
+            known &= {names.index(name) for name in ANIMALS}
+        return tuple(sorted(known))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -143,8 +143,8 @@ class Looking:
             mask = np.zeros(self.source.image(index).shape[:2], np.uint8)
         if self.data == "animals":
             mask = np.where((mask == 0) | np.isin(mask, [c + 1 for c in self.labels]), mask, 255).astype(np.uint8)
-        picture = _square(self.source.image(index), self.side, self.arch)
-        return Case(str(index), picture, self._shown(index), _shrunk(mask), input_statistics(self.arch))
+        picture, truth = _square(self.source.image(index), self.side, self.arch), torch.from_numpy(shrunk(mask, SCORED))
+        return Case(str(index), picture, self._shown(index), truth, input_statistics(self.arch))
 
     def _shown(self, index: int) -> list[int]:
         return [c for c in self.source.labels(index) if c in self.labels]
@@ -165,9 +165,10 @@ def _square(picture: np.ndarray, side: int, arch: str) -> Tensor:
     return torch.from_numpy(((small / 255 - mean) / std).astype(np.float32)).permute(2, 0, 1).contiguous()
 
 
-def _shrunk(mask: np.ndarray) -> Tensor:
+def shrunk(mask: np.ndarray, side: int) -> np.ndarray:
+    """A mask by its nearest pixels, the longest side as long as told."""
     height, width = mask.shape
-    small = SCORED / max(height, width)
+    small = side / max(height, width)
     rows = ((np.arange(round(height * small)) + 0.5) / small).astype(int).clip(0, height - 1)
     columns = ((np.arange(round(width * small)) + 0.5) / small).astype(int).clip(0, width - 1)
-    return torch.from_numpy(mask[np.ix_(rows, columns)].copy())
+    return mask[np.ix_(rows, columns)].copy()

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import torch
 from pycocotools import mask as rle
+from seed_sets import ANIMALS, shrunk
 from torch import Tensor
 from tqdm import tqdm
 
@@ -48,7 +49,6 @@ from hedgeseg.seeds.spread import affinity, reduced, stride_maps
 from hedgeseg.seeds.walk import walk
 from hedgeseg.visual import IMAGENET_MEAN, IMAGENET_STD
 
-ANIMALS = ("cat", "cow", "dog", "horse", "sheep")
 LEVELS = [round(0.06 * i, 2) for i in range(1, 16)]
 METHODS = {
     "full_grad": {"method": "full_grad"},
@@ -95,7 +95,7 @@ class Images:
         assert mask is not None
         if self.a.kind == "voc":
             mask = np.where((mask == 0) | np.isin(mask, [c + 1 for c in self.wanted]), mask, 255).astype(np.uint8)
-        return torch.from_numpy(_shrunk(mask))
+        return torch.from_numpy(shrunk(mask, SIDE))
 
     def regions(self, name: str) -> list[np.ndarray]:
         """The true polygons, whatever they are of, bool at the size of the evaluation."""
@@ -107,7 +107,7 @@ class Images:
                 lengths = encode(read_segmentation(shape, (height, width)), (height, width))
             except UnusableSegmentationError:
                 continue
-            found.append(_shrunk(np.asarray(rle.decode(lengths))).astype(bool))
+            found.append(shrunk(np.asarray(rle.decode(lengths)), SIDE).astype(bool))
         return found
 
 
@@ -118,14 +118,6 @@ def _source(a: argparse.Namespace) -> LabelledImages:
     module.setup("predict")
     assert module.predict_dataset is not None
     return module.predict_dataset
-
-
-def _shrunk(mask: np.ndarray) -> np.ndarray:
-    height, width = mask.shape
-    small = SIDE / max(height, width)
-    rows = ((np.arange(round(height * small)) + 0.5) / small).astype(int).clip(0, height - 1)
-    columns = ((np.arange(round(width * small)) + 0.5) / small).astype(int).clip(0, width - 1)
-    return mask[np.ix_(rows, columns)].copy()
 
 
 class Scores:
