@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
@@ -115,6 +116,8 @@ def fit(
         use_distributed_sampler=False,
     )
     seed_everything(seed, verbose=False)
+    # a step of a convolutional network takes up to half less on a processor; the weights are the same numbers
+    module.to(memory_format=torch.channels_last)
     last = folder / LAST
     trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
     return {**keeper.metrics, "epoch": float(keeper.best_epoch + 1), **({"best": keeper.best} if monitor else {})}
