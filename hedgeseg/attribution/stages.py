@@ -18,14 +18,16 @@ from hedgeseg.attribution.nodes import Op, Value
 
 aten = torch.ops.aten
 
-Wanted = Sequence[int] | Literal["coarse"]
+Wanted = Sequence[int] | Literal["coarse", "ends"]
 ToImages = Callable[[Value, Tensor], Tensor]
 
 PIXELS = 1
 """The stride that stands for the pixels themselves."""
 
 COARSE = 2
-"""How many of a network's coarsest stages "coarse" takes."""
+"""How many of a network's coarsest stages "coarse" and "ends" take."""
+
+_NAMED = ("coarse", "ends")
 
 
 class Stages:
@@ -39,7 +41,8 @@ class Stages:
         images: shape of the images, (N, C, *space).
         to_images: brings the map (T, N, *space) of a value to the grid of the images, as `Projection.to_images` does:
             a stage may see the image mirrored or cut out.
-        wanted: the strides of the stages, powers of two, 1 the pixels; "coarse" is the two coarsest.
+        wanted: the strides of the stages, powers of two, 1 the pixels; "coarse" is the two coarsest, "ends" these and the
+            pixels.
 
     Raises:
         ValueError: no stage, or a stride that is no power of two.
@@ -48,7 +51,8 @@ class Stages:
     def __init__(self, images: torch.Size, to_images: ToImages, wanted: Wanted) -> None:
         check_stages(wanted)
         self.images, self._to_images = images, to_images
-        self._strides = None if wanted == "coarse" else tuple(int(stride) for stride in wanted)
+        self._strides = None if isinstance(wanted, str) else tuple(int(stride) for stride in wanted)
+        self._to_pixels = wanted == "ends"
         self._maps: dict[int, tuple[Value | None, Tensor]] = {}
 
     def passed(self, op: Op, outputs: Sequence[Tensor | None], alone: bool) -> bool:
@@ -66,7 +70,9 @@ class Stages:
             for value, relevance in zip(op.outputs, outputs, strict=False):
                 if value is not None and relevance is not None and sum(r is not None for r in outputs) == 1:
                     self._take(value, relevance)
-        return len(self._maps) == COARSE if self._strides is None else set(self._strides) <= self._maps.keys()
+        if self._strides is None:
+            return len(self._maps) == COARSE and not self._to_pixels
+        return set(self._strides) <= self._maps.keys()
 
     def maps(self, pixels: Tensor | None) -> Tensor:
         """Mean of the stages' maps, each divided by its largest absolute value.
@@ -81,6 +87,8 @@ class Stages:
             LayerError: the network has no such stage, or its relevance passes it in several branches at once.
         """
         strides = tuple(self._maps) if self._strides is None else self._strides
+        if self._to_pixels:
+            strides = (*strides, PIXELS)
         if pixels is not None and (PIXELS in strides or not strides):
             strides, self._maps[PIXELS] = strides or (PIXELS,), (None, pixels.sum(2))
         missing = sorted(set(strides) - self._maps.keys())
@@ -95,7 +103,7 @@ class Stages:
         for channel, space in ((1, value.shape[2:]), (len(value.shape) - 1, value.shape[1:-1])):
             stride = self._stride(value.shape[0], space)
             if stride is not None:
-                if stride != PIXELS:
+                if stride != PIXELS and (self._strides is not None or len(self._maps) < COARSE):
                     self._maps.setdefault(stride, (value, relevance.sum(channel + 1)))
                 return
 
@@ -118,12 +126,12 @@ def check_stages(wanted: Wanted) -> None:
     Raises:
         ValueError: no stage, one that is named twice, or a stride that is no power of two.
     """
-    if wanted == "coarse":
+    if isinstance(wanted, str) and wanted in _NAMED:
         return
     strides = [] if isinstance(wanted, str) else list(wanted)
     wrong = [s for s in strides if isinstance(s, bool) or not isinstance(s, int) or s < 1 or s & (s - 1)]
     if wrong or not strides or len(set(strides)) != len(strides):
         raise ValueError(
-            f'stages={wanted!r}: must be "coarse", or different strides, each a power of two, such as [16, 32]; 1 is '
-            "the pixels"
+            f'stages={wanted!r}: must be "coarse", "ends", or different strides, each a power of two, such as [16, 32]; '
+            "1 is the pixels"
         )

@@ -19,6 +19,7 @@ from hedgeseg.data.split import stratified_split
 from hedgeseg.data.split_list import read_split_list, write_split_list
 from hedgeseg.data.table_images import read_labelled_table
 from hedgeseg.data.teachable import check_teachable
+from hedgeseg.data.transforms import MIN_SCALE
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class FolderDataModule(ImageDataModule):
         label_columns: columns of the CSV that hold labels; None tells them.
         fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`.
         crop: learn from random squares of so many pixels instead of resized crops, see `train_transform`.
+        min_scale: smallest share of a picture that a random crop keeps; where labels are of something small, .9.
 
     Raises:
         ValueError: an argument out of range; on loading, data that leave a doubt (the message says what to give) or
@@ -96,8 +98,9 @@ class FolderDataModule(ImageDataModule):
         label_columns: list[str] | None = None,
         fit: Fit | None = None,
         crop: int | None = None,
+        min_scale: float = MIN_SCALE,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed, fit, crop)
+        super().__init__(image_size, batch_size, num_workers, seed, fit, crop, min_scale=min_scale)
         if not 0 <= train_fraction < 1:
             raise ValueError(f"train_fraction must lie in [0, 1), got {train_fraction}")
         self.save_hyperparameters()

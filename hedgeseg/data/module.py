@@ -13,7 +13,7 @@ from hedgeseg.data.batch import Sample, collate
 from hedgeseg.data.dataset import ImageSubset, LabelledImages
 from hedgeseg.data.fit import Fit, size_pair, usual_fit
 from hedgeseg.data.teachable import check_teachable
-from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Pipeline, eval_transform, train_transform
+from hedgeseg.data.transforms import IMAGENET_MEAN, IMAGENET_STD, MIN_SCALE, Pipeline, eval_transform, train_transform
 from hedgeseg.deprecation import warn_renamed
 
 
@@ -30,6 +30,7 @@ class ImageDataModule(LightningDataModule):
         crop: learn from random squares of so many pixels of the picture whose short side is `image_size`, see
             `train_transform`.
         long_sides: with `crop`, range of the long side that the picture is scaled to first, see `train_transform`.
+        min_scale: smallest share of a picture that a random crop keeps, see `train_transform`.
 
     Raises:
         ValueError: an argument out of range.
@@ -58,6 +59,7 @@ class ImageDataModule(LightningDataModule):
         fit: Fit | None = None,
         crop: int | None = None,
         long_sides: Sequence[int] | None = None,
+        min_scale: float = MIN_SCALE,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
@@ -66,6 +68,7 @@ class ImageDataModule(LightningDataModule):
         self.fit = usual_fit(image_size, fit)
         self.crop = crop
         self.long_sides = long_sides
+        self.min_scale = min_scale
         self.keep_shape = self.fit in ("short", "long")
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -112,7 +115,7 @@ class ImageDataModule(LightningDataModule):
         return self.train_transform
 
     def _learning_transform(self) -> Pipeline:
-        return train_transform(self.image_size, self.mean, self.std, crop=self.crop, long_sides=self.long_sides)
+        return train_transform(self.image_size, self.mean, self.std, self.min_scale, self.crop, self.long_sides)
 
     def _overridden(self, old: str) -> Pipeline | None:
         """What a subclass gives by an old name."""

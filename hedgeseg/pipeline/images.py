@@ -21,6 +21,7 @@ from hedgeseg.data.batch import VOID
 from hedgeseg.data.feature_loaders import learning_loader, running_epoch, watching_loader
 from hedgeseg.data.fit import Fit
 from hedgeseg.data.joined import JoinedImages
+from hedgeseg.data.transforms import MIN_SCALE
 from hedgeseg.models.input_statistics import Statistics
 from hedgeseg.pipeline.repeatable import RepeatableImages, RepeatableOrder
 
@@ -103,6 +104,7 @@ class StageData(ImageDataModule):
         seed: of order and augmentation.
         fit: how pictures that are looked at are fitted to the size, see `hedgeseg.data.fit`.
         crop: learn from random squares of so many pixels, see `train_transform`.
+        min_scale: smallest share of a picture that a random crop keeps.
         views: draws of the augmentation per image, see `hedgeseg.data.views`; None draws anew in every epoch.
         features: folder in which the features of the views are kept, where the network has a frozen part.
         progress: show a bar while they are computed.
@@ -123,11 +125,12 @@ class StageData(ImageDataModule):
         seed: int = 0,
         fit: Fit | None = None,
         crop: int | None = None,
+        min_scale: float = MIN_SCALE,
         views: int | None = None,
         features: Path | None = None,
         progress: bool = True,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed, fit, crop)
+        super().__init__(image_size, batch_size, num_workers, seed, fit, crop, min_scale=min_scale)
         self.mean, self.std = statistics
         self.views = views
         self.features = features

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "image_size": 225,
         "fit": None,
         "crop": None,
+        "min_scale": 0.5,
         "batch_size": 16,
         "num_workers": 0,
         "views": 4,
@@ -42,7 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "num_workers": 0,
     },
-    "pseudo_masks": {"refit": True, "background": "auto", "refine": "pamr", "refine_side": 256},
+    "pseudo_masks": {"refit": True, "small": 0.0, "background": "auto", "refine": "pamr", "refine_side": 256},
     "segmenter": {
         "arch": None,
         "weights": "classifier",
@@ -58,6 +59,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "image_size": 289,
         "fit": None,
         "crop": None,
+        "min_scale": 0.5,
         "batch_size": 8,
         "num_workers": 0,
         "ignore_below": 0.0,
@@ -80,11 +82,13 @@ class PipelineSettings:
 
     Attributes:
         classifier: of `Classifier`, with `epochs`, `image_size`, `batch_size`, `num_workers`. `freeze: trunk` trains
-            the head alone, from `views` draws of each image.
+            the head alone, from `views` draws of each image. `min_scale` is the smallest share of a picture that a
+            random crop keeps: what is small is cut off by crops of half of it.
         seeds: of `SeedGenerator` without a refiner, and what it is shown; `held_back: false` saves the seeds of the
             held back images, on which the network is then not watched while it learns.
         pseudo_masks: `refit` (seeds are judged again by what those of all images have in common), `background`,
-            `refine`, `refine_side`.
+            `refine`, `refine_side`, and `small`, the share of the pictures that tells classes of small things
+            (`hedgeseg.seeds.small_things`), 0 for none.
         segmenter: of `Segmenter`; `arch: null` takes the classifier's, `weights: classifier` its trained trunk. `views`
             draws of the augmentation of each image are learnt from in turn, and what a frozen trunk says of them is
             computed once; null draws anew in every epoch. `gate` is the strength with which the classifier's

@@ -28,7 +28,7 @@ from hedgeseg.seeds.formats import has_seed
 from hedgeseg.seeds.formats.prediction import has_prediction
 from hedgeseg.seeds.manifest import failures_in
 
-_SHOWN = ("epochs", "image_size", "fit", "crop", "batch_size", "num_workers", "views")
+_SHOWN = ("epochs", "image_size", "fit", "crop", "min_scale", "batch_size", "num_workers", "views")
 FEATURES = "features"
 
 

@@ -38,6 +38,11 @@ class Moments:
     mean: float
     square: float
 
+    @property
+    def participation(self) -> float:
+        """Squared mean over mean square: the share of the pixels that scores of two values, one of them 0, cover."""
+        return self.mean**2 / (self.images * self.square) if self.square > 0 else 0.0
+
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.images + other.images, self.mean + other.mean, self.square + other.square)
 
@@ -112,6 +117,11 @@ class PooledMoments:
         """
         for c, found in zip(classes, moments(scores), strict=True):
             self._of[c] = self._of[c] + found if c in self._of else found
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Indices of the classes of which there is an image."""
+        return tuple(sorted(self._of))
 
     def __getitem__(self, index: int) -> Moments:
         return self._of[index]

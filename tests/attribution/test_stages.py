@@ -51,6 +51,8 @@ def test_several_stages_are_the_mean_of_each():
     torch.testing.assert_close(both, torch.stack(alone).mean(0))
     coarse = attribute(model, images, [2], stages="coarse").maps
     torch.testing.assert_close(coarse, torch.stack(alone[:2]).mean(0))
+    ends = attribute(model, images, [2], stages="ends").maps
+    torch.testing.assert_close(ends, both)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "squeezenet1_0", "convnext_tiny", "googlenet"])
@@ -66,6 +68,8 @@ def test_coarse_stages_of_networks_of_all_kinds(name):
     torch.testing.assert_close(found[1, 0], alone, rtol=1e-3, atol=1e-4)
     passed = len(conservation(model, images, [1, 2], stages="coarse"))
     assert passed < 0.8 * len(conservation(model, images, [1, 2]))
+    ends, pixels = (attribute(model, images, [[1, 2], [3]], stages=stages).maps for stages in ("ends", [1]))
+    torch.testing.assert_close(ends, (2 * found + pixels) / 3, equal_nan=True)
 
 
 def test_a_stage_the_network_has_not_and_one_in_several_branches():

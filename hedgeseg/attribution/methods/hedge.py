@@ -70,9 +70,9 @@ def explain(
         ablate: Terms of Eq. 13 to leave out, of "C", "A", "U" and "Psi" (Table 2, at gamma = 2): for studies of the
             rule, slower than the whole.
         stages: Instead of the pixels' relevance alone, the mean of that of several stages, each divided by its largest
-            absolute value: their strides, powers of two such as [16, 32], where 1 is the pixels, or "coarse", the two
-            coarsest of the network. Relevance narrows on its way to the pixels: coarse stages cover more of an object
-            and, as the sweep ends early, cost a part. Not in the paper.
+            absolute value: their strides, powers of two such as [16, 32], where 1 is the pixels; or "coarse", the two
+            coarsest of the network; or "ends", these and the pixels. Relevance narrows on its way to the pixels: coarse
+            stages cover more of an object and, as the sweep ends early, cost a part. Not in the paper.
 
     Returns:
         Signed maps. Positive is evidence for the class. The scale of the "paper" variant is such that the absolute
