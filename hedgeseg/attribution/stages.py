@@ -41,8 +41,8 @@ class Stages:
         images: shape of the images, (N, C, *space).
         to_images: brings the map (T, N, *space) of a value to the grid of the images, as `Projection.to_images` does:
             a stage may see the image mirrored or cut out.
-        wanted: the strides of the stages, powers of two, 1 the pixels; "coarse" is the two coarsest, "ends" these and the
-            pixels.
+        wanted: the strides of the stages, powers of two, 1 the pixels; "coarse" is the two coarsest, "ends" these
+            and the pixels.
 
     Raises:
         ValueError: no stage, or a stride that is no power of two.
@@ -132,6 +132,6 @@ def check_stages(wanted: Wanted) -> None:
     wrong = [s for s in strides if isinstance(s, bool) or not isinstance(s, int) or s < 1 or s & (s - 1)]
     if wrong or not strides or len(set(strides)) != len(strides):
         raise ValueError(
-            f'stages={wanted!r}: must be "coarse", "ends", or different strides, each a power of two, such as [16, 32]; '
-            "1 is the pixels"
+            f'stages={wanted!r}: must be "coarse", "ends", or different strides, each a power of two, such as [16, 32]'
+            "; 1 is the pixels"
         )
