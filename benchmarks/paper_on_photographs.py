@@ -139,7 +139,7 @@ PARTS = {
     ],
     "more": [Part(MORE, tuple(NETWORKS), ["voc", "coco"], 20)],
     "costly": [Part(COSTLY, ["mobilenet_v2"], ["voc"], 8)],
-    "network": [Part(ASKED, ["mobilenet_v2"], ["voc"], 110, protocol=ASKS, folder="network")],
+    "network": [Part(ASKED, ["mobilenet_v2"], ["voc"], 120, protocol=ASKS, folder="network")],
 }
 ROUND = 10
 """Photographs of a pair before the next pair has its turn."""
