@@ -7,7 +7,7 @@ Each run is a `hedgeseg pipeline` in a folder of its own under `--out`: stop it 
 command again, what is done is done. `--only person` and the like take the runs whose name holds the word; `--table`
 runs nothing.
 
-Settings are those of `configs/segment_voc2012.yaml` and `configs/segment_folder.yaml` with a frozen EfficientNet-Lite0.
+Settings are those of `configs/segment_voc2012.yaml` and `configs/segment_defects.yaml` with a frozen EfficientNet-Lite0.
 No true mask is used for any choice; they score, and teach the twin.
 """
 
@@ -36,7 +36,7 @@ def runs(a: argparse.Namespace) -> Iterator[tuple[str, Path, dict[str, Any], dic
             yield "animals", a.animals, _animals(a, ANIMALS), {"seed": seed, "masks": ""}
         if a.tiles is not None:
             told = {"seed": seed, "masks": a.tiles / "masks", "background": "free"}
-            yield "tiles", a.tiles / "images", _with_trunk(a, "segment_folder.yaml"), told
+            yield "tiles", a.tiles / "images", _with_trunk(a, "segment_defects.yaml"), told
         if a.animals is not None:
             yield "animals and person", a.animals, _animals(a, [*ANIMALS, "person"]), {"seed": seed, "masks": ""}
 
