@@ -21,6 +21,7 @@ from hedgeseg.seeds.spread import Affinity
 MAPS: dict[str, dict[str, Any]] = {
     "hedge": {"method": "hedge"},
     "hedge coarse": {"method": "hedge", "stages": "coarse"},
+    "hedge ends": {"method": "hedge", "stages": "ends"},
     "grad_cam": {"method": "grad_cam"},
     "full_grad": {"method": "full_grad"},
     "rsp": {"method": "rsp"},
