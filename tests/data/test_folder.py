@@ -158,3 +158,12 @@ def test_several_classes_in_a_multiclass_table(tmp_path):
     with pytest.raises(ValueError, match=r"image '1' shows 2 classes; .*task='multilabel' takes any number"):
         FolderDataModule(str(tmp_path), csv="labels.csv", task="multiclass").setup()
     assert FolderDataModule(str(tmp_path), csv="labels.csv").task == "multilabel"
+
+
+def test_what_a_crop_keeps_at_least_is_told_where_the_pictures_are(zoo):
+    for module, share in ((FolderDataModule(str(zoo), min_scale=0.9), 0.9), (FolderDataModule(str(zoo)), 0.5)):
+        module.setup("fit")
+        crop = module.train_transform.transforms[0]
+        assert crop.scale == (share, 1.0)
+    with pytest.raises(ValueError, match="min_scale"):
+        FolderDataModule(str(zoo), min_scale=1.5).train_transform  # noqa: B018
