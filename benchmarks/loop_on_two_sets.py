@@ -7,7 +7,7 @@ Each run is a `hedgeseg pipeline` in a folder of its own under `--out`: stop it 
 command again, what is done is done. `--only person` and the like take the runs whose name holds the word; `--table`
 runs nothing.
 
-Settings are those of `configs/segment_voc2012.yaml` and `configs/segment_defects.yaml` with a frozen EfficientNet-Lite0.
+Settings are those of `configs/segment_voc2012.yaml` and `configs/segment_defects.yaml`, the trunk EfficientNet-Lite0's.
 No true mask is used for any choice; they score, and teach the twin.
 """
 

@@ -67,7 +67,8 @@ def test_segmenter_config_is_parsed_and_instantiated(config, parsed):
     cli = parsed(config, options, Parsed, LightningModule, subclass_mode_model=True)
     assert isinstance(cli.model, Segmenter)
     assert isinstance(cli.datamodule, PseudoMaskDataModule)
-    assert cli.model.num_classes == {"segment_shapes": 6, "segment_folder": 2, "segment_defects": 2}.get(config.stem, 20)
+    of_ones_own = {"segment_shapes": 6, "segment_folder": 2, "segment_defects": 2}
+    assert cli.model.num_classes == of_ones_own.get(config.stem, 20)
 
 
 @pytest.mark.parametrize("config", EVALUATE, ids=lambda path: path.stem)
