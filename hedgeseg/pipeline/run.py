@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hedgeseg.pipeline.record import RECORD, StageRecord, open_stage, running
+from hedgeseg.pipeline.rehearsal import rehearse
 from hedgeseg.pipeline.report import write_report
 from hedgeseg.pipeline.scoring import score_masks
 from hedgeseg.pipeline.settings import STAGES
@@ -42,12 +43,13 @@ def run_pipeline(
         where not measured), `agreement` and `seconds` by stage.
 
     Raises:
-        ValueError: an unknown stage, or one whose needs are not there.
+        ValueError: an unknown stage, one whose needs are not there, or settings with which one would fail.
     """
     for stage in stages:
         if stage not in STAGES:
             raise ValueError(f"there is no stage {stage!r}; there are {', '.join(STAGES)}")
     wanted = [stage for stage in STAGES if (stage in stages if stages else stage != "supervised" or compare)]
+    rehearse(work.settings, len(work.images.classes), [stage for stage in wanted if not _done_so(work, stage)])
     records: dict[str, StageRecord] = {}
     for number, stage in enumerate(wanted, start=1):
         record = _record(work, stage, records)
@@ -104,6 +106,13 @@ def _record(work: Work, stage: str, records: dict[str, StageRecord]) -> StageRec
     settings = {**own_settings(work.settings, stage), "images": work.images.fingerprint(), "needs": needs}
     records[stage] = open_stage(work.folder(stage), settings)
     return records[stage]
+
+
+def _done_so(work: Work, stage: str) -> bool:
+    """Whether a stage is done, with the settings that are its own as they are now."""
+    found = _stored(work, stage)
+    own = json.loads(json.dumps(own_settings(work.settings, stage)))
+    return found is not None and all(found.settings.get(key) == value for key, value in own.items())
 
 
 def _stored(work: Work, stage: str) -> StageRecord | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hedgeseg.pipeline.images import StageData, unfinished
 from hedgeseg.pipeline.networks import all_but_the_head, segmenter_arch, trained_classifier
 from hedgeseg.pipeline.predicting import predict
 from hedgeseg.pipeline.pseudo_masks import Looking, write_pseudo_masks
+from hedgeseg.pipeline.settings import PipelineSettings
 from hedgeseg.pipeline.training import WEIGHTS, fit
 from hedgeseg.pipeline.work import Work
 from hedgeseg.seeds import SeedGenerator
@@ -59,16 +60,19 @@ def classifier(work: Work) -> dict[str, Any]:
     return {"metric": metric, "value": found.get("best"), metric: found.get("best"), "epoch": found["epoch"]}
 
 
+def seed_generator(settings: PipelineSettings) -> SeedGenerator:
+    """What makes the seeds."""
+    mean, std = input_statistics(settings.classifier["arch"])
+    told = {key: value for key, value in settings.seeds.items() if key not in (*_SHOWN, "held_back")}
+    return SeedGenerator(**told, mean=mean, std=std)
+
+
 def seeds(work: Work) -> dict[str, Any]:
     """Scores of the labelled classes in every image, by what the classifier looks at."""
     options = dict(work.settings.seeds)
     folder = work.folder("seeds") / "files"
     statistics = input_statistics(work.settings.classifier["arch"])
-    generator = SeedGenerator(
-        **{key: value for key, value in options.items() if key not in (*_SHOWN, "held_back")},
-        mean=statistics[0],
-        std=statistics[1],
-    )
+    generator = seed_generator(work.settings)
     seeded = _seeded(work)
     names = seeded.ids
     left = unfinished(seeded, [folder.is_dir() and has_seed(folder, name) for name in names])
@@ -137,17 +141,22 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """Stages whose files a stage reads."""
 
 
+def segmenter_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that are options of `Segmenter`, but for network, weights and gate."""
+    others = (*_SHOWN, "ignore_below", "augment", "arch", "weights", "gate", "precision")
+    return {key: value for key, value in options.items() if key not in others}
+
+
 def _segmenter(work: Work, stage: str, train: LabelledImages, val: LabelledImages | None) -> dict[str, float]:
     options = work.settings.segmenter
     arch, statistics = segmenter_arch(work.settings), input_statistics(work.settings.classifier["arch"])
     torch.manual_seed(work.settings.seed)
-    skipped = (*_SHOWN, "ignore_below", "augment", "arch", "weights", "gate", "precision")
     weights = str(work.classifier_file) if options["weights"] == "classifier" and arch != "unet" else options["weights"]
     module = Segmenter(
         len(work.images.classes),
         arch,
         None if arch == "unet" else weights,
-        **{key: value for key, value in options.items() if key not in skipped},
+        **segmenter_options(options),
         gate=str(work.classifier_file) if options["gate"] else None,
         gate_strength=float(options["gate"]),
     )
@@ -191,17 +200,22 @@ def _fit(
     )
 
 
+def mask_generator_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that are options of `MaskGenerator`."""
+    return {key: value for key, value in options.items() if key not in ("classes", "batch_size")}
+
+
 def _masks(work: Work, checkpoint: Path, folder: Path, dataset: LabelledImages) -> dict[str, Any]:
     module = Segmenter.load(checkpoint)
-    options = dict(work.settings.masks)
-    classes, batch = options.pop("classes"), options.pop("batch_size")
+    options = work.settings.masks
+    classes, batch = options["classes"], options["batch_size"]
     files = folder / "files"
     left = unfinished(dataset, [files.is_dir() and has_prediction(files, name) for name in dataset.ids])
     if left is not None:
         statistics = (tuple(module.input["mean"]), tuple(module.input["std"]))
         size, way = module.input["image_size"], module.input["fit"]
         data = StageData(work.images, statistics, size, batch, predict=left, fit=way)
-        generator = {**options, "mean": statistics[0], "std": statistics[1]}
+        generator = {**mask_generator_options(options), "mean": statistics[0], "std": statistics[1]}
         writer = MaskWriter(str(files), generator, classes, confidence=False)
         precision = work.settings.segmenter["precision"]
         predict(module, data, writer, module.num_classes, folder.name, work.accelerator, work.progress, precision)
