@@ -6,7 +6,7 @@ thing or larger, loses it. So small things keep their own scores, cut close to t
 
 Which classes are small is told by the participation ratio of their maps, `mean(s)^2 / mean(s^2)` over all pixels of all
 their images: the share of the picture on which the map would lie if it were flat there and nothing elsewhere. It is
-never below what one place takes, so the share that tells depends on the map: 0.2 for hedged relevance with `stages:
+never below what one place takes, so the share that tells depends on the map: 0.15 for hedged relevance with `stages:
 ends`, not spread, of pictures of 449 pixels (`docs/seeds.md`).
 """
 
@@ -31,7 +31,7 @@ def small_classes(pooled: PooledMoments, share: float) -> frozenset[int]:
         ValueError: a share outside [0, 1].
     """
     if not 0 <= share <= 1:
-        raise ValueError(f"small is a share of the pictures in [0, 1] such as 0.2, got {share}")
+        raise ValueError(f"small is a share of the pictures in [0, 1] such as 0.15, got {share}")
     return frozenset(c for c in pooled.classes if pooled[c].participation < share)
 
 
