@@ -49,7 +49,7 @@ def run_pipeline(
         if stage not in STAGES:
             raise ValueError(f"there is no stage {stage!r}; there are {', '.join(STAGES)}")
     wanted = [stage for stage in STAGES if (stage in stages if stages else stage != "supervised" or compare)]
-    rehearse(work.settings, len(work.images.classes), [stage for stage in wanted if not _done_so(work, stage)])
+    rehearse(work, [stage for stage in wanted if not _done_so(work, stage)])
     records: dict[str, StageRecord] = {}
     for number, stage in enumerate(wanted, start=1):
         record = _record(work, stage, records)
@@ -109,10 +109,11 @@ def _record(work: Work, stage: str, records: dict[str, StageRecord]) -> StageRec
 
 
 def _done_so(work: Work, stage: str) -> bool:
-    """Whether a stage is done, with the settings that are its own as they are now."""
+    """Whether a stage is done, with settings as they are now, and those that it needs as well."""
     found = _stored(work, stage)
     own = json.loads(json.dumps(own_settings(work.settings, stage)))
-    return found is not None and all(found.settings.get(key) == value for key, value in own.items())
+    same = found is not None and all(found.settings.get(key) == value for key, value in own.items())
+    return same and all(_done_so(work, other) for other in NEEDS[stage])
 
 
 def _stored(work: Work, stage: str) -> StageRecord | None:

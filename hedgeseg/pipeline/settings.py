@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 # `seeds` and `masks` go on to generators, which name the options they do not know.
-_OPEN = ("seeds", "masks", "pseudo_masks")
+_OPEN = ("seeds", "masks")
+
+_MAY_BE_NONE = ("views",)
+_LEAST = {"epochs": 1, "batch_size": 1, "views": 1, "refine_side": 1, "num_workers": 0, "gate": 0}
 
 
 @dataclass
@@ -109,7 +113,7 @@ class PipelineSettings:
         """Put options over those of a stage.
 
         Raises:
-            ValueError: no such stage, or an option that it does not have.
+            ValueError: no such stage, an option that it does not have, or no number where one is needed.
         """
         if stage not in DEFAULTS:
             raise ValueError(f"the pipeline has no settings {stage!r}; there are {', '.join(DEFAULTS)}, seed")
@@ -117,6 +121,7 @@ class PipelineSettings:
         if strange and stage not in _OPEN:
             raise ValueError(f"{stage} has no setting {strange[0]!r}; there are {', '.join(DEFAULTS[stage])}")
         current = getattr(self, stage)
+        options = {name: _number(stage, name, value) for name, value in options.items()}
         if stage == "seeds" and "method" in options:  # gamma and its like belong to a method
             for name in set(current) - {
                 "flip",
@@ -129,6 +134,27 @@ class PipelineSettings:
             }:
                 del current[name]
         current.update(options)
+
+
+def _number(stage: str, name: str, value: Any) -> Any:
+    """The value of an option; where its default is a number, it is one: YAML takes 3e-3 for a word.
+
+    Raises:
+        ValueError: it is none, or too small.
+    """
+    default = DEFAULTS[stage].get(name)
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return value
+    if (value is None and name in _MAY_BE_NONE) or (name == "image_size" and isinstance(value, list | tuple)):
+        return value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value) if isinstance(default, float) else int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{stage}: {name} must be a number such as {default}, got {value!r}")
+    if value < _LEAST.get(name, value):
+        raise ValueError(f"{stage}: {name} must be at least {_LEAST[name]}, got {value}")
+    return value
 
 
 def read_settings(config: Mapping[str, Any]) -> PipelineSettings:

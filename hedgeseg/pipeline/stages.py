@@ -49,7 +49,7 @@ def classifier(work: Work) -> dict[str, Any]:
     data = StageData(
         images,
         input_statistics(options["arch"]),
-        **_shown(options if frozen else {**options, "views": None}),
+        **shown(options if frozen else {**options, "views": None}),
         train=images.train,
         val=images.val,
         seed=work.settings.seed,
@@ -78,7 +78,7 @@ def seeds(work: Work) -> dict[str, Any]:
     left = unfinished(seeded, [folder.is_dir() and has_seed(folder, name) for name in names])
     if left is not None:
         network = trained_classifier(work)
-        data = StageData(work.images, statistics, **_shown(options), predict=left)
+        data = StageData(work.images, statistics, **shown(options), predict=left)
         writer = SeedWriter(str(folder), generator, precision="float16")
         predict(network, data, writer, len(work.images.classes), "seeds", work.accelerator, work.progress)
     return {"images": len(names), "failed": _failed(folder, names)}
@@ -163,7 +163,7 @@ def _segmenter(work: Work, stage: str, train: LabelledImages, val: LabelledImage
     data = StageData(
         work.images,
         statistics,
-        **_shown(options),
+        **shown(options),
         train=train,
         val=val,
         augment=bool(options["augment"]),
@@ -230,15 +230,15 @@ def _seeded(work: Work) -> LabelledImages:
 def _looking(work: Work, dataset: LabelledImages) -> Looking:
     """The classifier, and the images as they were shown to it for the seeds."""
     statistics = input_statistics(work.settings.classifier["arch"])
-    shown = StageData(work.images, statistics, **_shown(work.settings.seeds), predict=dataset).predict_dataset
+    pictures = StageData(work.images, statistics, **shown(work.settings.seeds), predict=dataset).predict_dataset
     device = torch.device(
         "cuda" if work.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
     )
     network, content = trained_classifier(work).to(device), Content()
 
     def image(index: int) -> Tensor:
-        assert shown is not None
-        (example,) = read_batch(collate([shown[index]]), str(index))
+        assert pictures is not None
+        (example,) = read_batch(collate([pictures[index]]), str(index))
         return content.of(network, example, device)
 
     return Looking(network, image)
@@ -253,6 +253,6 @@ def _failed(folder: Path, names: list[str]) -> list[str]:
     return sorted(name for name in failures_in(folder) if name in known)
 
 
-def _shown(options: dict[str, Any]) -> dict[str, Any]:
+def shown(options: dict[str, Any]) -> dict[str, Any]:
     """What a stage's images are shown like."""
     return {key: options[key] for key in _SHOWN if key in options and key != "epochs"}
