@@ -109,6 +109,7 @@ def _scores(
     def shown() -> Iterator[tuple[Tensor, Tensor, list[int]]]:
         for index, name in bar(there, "refit", unit="image", disable=not progress):
             scores, classes = stored(index, name)
+            # what is small is background to the others
             large = [k for k, c in enumerate(classes.tolist()) if c not in small]
             yield looking.image(index), scores[large], classes[large].tolist()
 
