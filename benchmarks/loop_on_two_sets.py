@@ -8,7 +8,7 @@ command again, what is done is done. `--only person` and the like take the runs 
 runs nothing.
 
 Settings are those of `configs/segment_voc2012.yaml` and `configs/segment_defects.yaml`, the trunk EfficientNet-Lite0's.
-No true mask is used for any choice; they score, and teach the twin.
+No true mask is used in a run; they score, and teach the twin. On what the settings were chosen, docs/seeds.md says.
 """
 
 from __future__ import annotations

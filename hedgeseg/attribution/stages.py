@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from hedgeseg.attribution.nodes import Op, Value
 
 aten = torch.ops.aten
 
-Wanted = Sequence[int] | Literal["coarse", "ends"]
+Named = Literal["coarse", "ends"]
+Wanted = Sequence[int] | Named
 ToImages = Callable[[Value, Tensor], Tensor]
 
 PIXELS = 1
@@ -26,8 +27,6 @@ PIXELS = 1
 
 COARSE = 2
 """How many of a network's coarsest stages "coarse" and "ends" take."""
-
-_NAMED = ("coarse", "ends")
 
 
 class Stages:
@@ -126,7 +125,7 @@ def check_stages(wanted: Wanted) -> None:
     Raises:
         ValueError: no stage, one that is named twice, or a stride that is no power of two.
     """
-    if isinstance(wanted, str) and wanted in _NAMED:
+    if isinstance(wanted, str) and wanted in get_args(Named):
         return
     strides = [] if isinstance(wanted, str) else list(wanted)
     wrong = [s for s in strides if isinstance(s, bool) or not isinstance(s, int) or s < 1 or s & (s - 1)]

@@ -71,7 +71,7 @@ class FolderDataModule(ImageDataModule):
         label_columns: columns of the CSV that hold labels; None tells them.
         fit: how pictures that are looked at are fitted to `image_size`, see `hedgeseg.data.fit`.
         crop: learn from random squares of so many pixels instead of resized crops, see `train_transform`.
-        min_scale: smallest share of a picture that a random crop keeps; where labels are of something small, .9.
+        min_scale: smallest share of a picture that a random crop keeps; small crops may cut off what a label is about.
 
     Raises:
         ValueError: an argument out of range; on loading, data that leave a doubt (the message says what to give) or

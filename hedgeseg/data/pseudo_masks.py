@@ -21,6 +21,16 @@ MANIFEST = "manifest.json"
 _NAMED = 5
 
 
+def check_ignore_below(value: float) -> None:
+    """Refuses what is no confidence.
+
+    Raises:
+        ValueError: a value outside [0, 1].
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"ignore_below is a confidence in [0, 1], got {value}")
+
+
 class PseudoMasked(ImageSubset):
     """Images of a data set with the masks of a folder, `<id>.png`, instead of its own.
 
@@ -47,8 +57,7 @@ class PseudoMasked(ImageSubset):
         missing: Literal["error", "skip"] = "error",
         ignore_below: float = 0.0,
     ) -> None:
-        if not 0 <= ignore_below <= 1:
-            raise ValueError(f"ignore_below is a confidence in [0, 1], got {ignore_below}")
+        check_ignore_below(ignore_below)
         self.folder = Path(folder)
         self.ignore_below = ignore_below
         if not self.folder.is_dir():

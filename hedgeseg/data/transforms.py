@@ -25,8 +25,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 MIN_SCALE = 0.5
-"""Share of a picture that a random crop keeps at least. A label does not follow the crop: what is small is cut off by
-half of a picture as often as not, so where the label is of something small, .9 (docs/seeds.md)."""
+"""Share of a picture that a random crop keeps at least. A label does not follow the crop: where it is of something
+small, crops of half of the picture may cut that off."""
 
 
 class Normalised:

@@ -106,18 +106,20 @@ def _scores(
     if looking is None:
         return stored
 
+    def of_large(classes: Tensor) -> list[int]:
+        return [k for k, c in enumerate(classes.tolist()) if c not in small]
+
     def shown() -> Iterator[tuple[Tensor, Tensor, list[int]]]:
         for index, name in bar(there, "refit", unit="image", disable=not progress):
             scores, classes = stored(index, name)
-            # what is small is background to the others
-            large = [k for k, c in enumerate(classes.tolist()) if c not in small]
+            large = of_large(classes)  # what is small is background to the others
             yield looking.image(index), scores[large], classes[large].tolist()
 
     again = learn_refit(looking.network, shown)
 
     def judged(index: int, name: str) -> tuple[Tensor, Tensor]:
         scores, classes = stored(index, name)
-        large = [k for k, c in enumerate(classes.tolist()) if c not in small]
+        large = of_large(classes)
         if large:
             found = again(looking.image(index), classes[large].tolist()).to(scores)
             scores = scores.clone()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hedgeseg.callbacks.mask_writer import MaskWriter
 from hedgeseg.data.fit import size_pair
+from hedgeseg.data.pseudo_masks import check_ignore_below
 from hedgeseg.models import Segmenter, build_network
 from hedgeseg.models.input_statistics import input_statistics
 from hedgeseg.pipeline.images import StageData
@@ -99,8 +100,7 @@ def _segmenter(work: Work) -> None:
     told = {**segmenter_options(options), "gate_strength": float(options["gate"])}
     Segmenter(len(work.images.classes), arch, None if arch == "unet" else weights, **told)
     _images(work, "segmenter")
-    if not 0 <= options["ignore_below"] <= 1:
-        raise ValueError(f"ignore_below must lie in [0, 1], got {options['ignore_below']}")
+    check_ignore_below(options["ignore_below"])
 
 
 def _grey(height: int, width: int) -> Tensor:

@@ -87,7 +87,7 @@ class PipelineSettings:
     Attributes:
         classifier: of `Classifier`, with `epochs`, `image_size`, `batch_size`, `num_workers`. `freeze: trunk` trains
             the head alone, from `views` draws of each image. `min_scale` is the smallest share of a picture that a
-            random crop keeps: what is small is cut off by crops of half of it.
+            random crop keeps: crops of half of it may cut off what is small.
         seeds: of `SeedGenerator` without a refiner, and what it is shown; `held_back: false` saves the seeds of the
             held back images, on which the network is then not watched while it learns.
         pseudo_masks: `refit` (seeds are judged again by what those of all images have in common), `background`,

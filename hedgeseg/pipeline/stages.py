@@ -69,16 +69,15 @@ def seed_generator(settings: PipelineSettings) -> SeedGenerator:
 
 def seeds(work: Work) -> dict[str, Any]:
     """Scores of the labelled classes in every image, by what the classifier looks at."""
-    options = dict(work.settings.seeds)
     folder = work.folder("seeds") / "files"
-    statistics = input_statistics(work.settings.classifier["arch"])
     generator = seed_generator(work.settings)
     seeded = _seeded(work)
     names = seeded.ids
     left = unfinished(seeded, [folder.is_dir() and has_seed(folder, name) for name in names])
     if left is not None:
         network = trained_classifier(work)
-        data = StageData(work.images, statistics, **shown(options), predict=left)
+        statistics = input_statistics(work.settings.classifier["arch"])
+        data = StageData(work.images, statistics, **shown(work.settings.seeds), predict=left)
         writer = SeedWriter(str(folder), generator, precision="float16")
         predict(network, data, writer, len(work.images.classes), "seeds", work.accelerator, work.progress)
     return {"images": len(names), "failed": _failed(folder, names)}

@@ -45,9 +45,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("stage", "options", "message"), WRONG)
 def test_what_is_wrong_is_told_before_the_classifier_learns(tmp_path, stage, options, message):
-    settings = {**SETTINGS["pipeline"], stage: {**SETTINGS["pipeline"][stage], **options}} if stage != "masks" else {
-        **SETTINGS["pipeline"], stage: options
-    }  # fmt: skip
+    settings = {**SETTINGS["pipeline"], stage: {**SETTINGS["pipeline"].get(stage, {}), **options}}
     config = tmp_path / "wrong.yaml"
     config.write_text(yaml.safe_dump({"pipeline": settings}))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
