@@ -5,6 +5,7 @@ Notation: ``C`` what the inputs contribute, ``a % b`` = 0 where b is 0, sums ove
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from hedgeseg.attribution.rules.alpha_beta import contributions
@@ -84,10 +85,10 @@ def _one_sign(linear: Convolution | Dense, v: Tensor, r: Tensor, samples: Sample
 
 def shift_to(c: Tensor, total: Tensor, samples: Samples) -> Tensor:
     """The uniform shift: subtract equally from the non-zero entries until their sum is `total` (T, N)."""
-    nonzero = c != 0
+    nonzero = torch.ne(c, 0, out=torch.empty_like(c))
     surplus = per_sample(c, samples) - total
-    share = safe_divide(surplus, per_sample(nonzero.to(c.dtype), samples))
-    return c - nonzero * spread(share, c, samples)
+    share = safe_divide(surplus, per_sample(nonzero, samples))
+    return torch.addcmul(c, nonzero, spread(share, c, samples), value=-1, out=nonzero)
 
 
 def absolute_proportion(linear: Convolution | Dense, x: Tensor, r: Tensor) -> Tensor:

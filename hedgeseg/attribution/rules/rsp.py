@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense
+from hedgeseg.attribution.rules.own_weights import difference_of_signs
 from hedgeseg.attribution.rules.rap import shift_to
 from hedgeseg.attribution.samples import Samples, by_sample, per_sample, spread
 
@@ -35,23 +36,14 @@ def sectional(linear: Convolution | Dense, x: Tensor, r: Tensor, *, samples: Sam
     Returns:
         Relevance of the input (T, M, ...).
     """
-    positive, negative = r.clamp(min=0), (-r).clamp(min=0)
-    v = x.clamp(min=0)
-    c = _by_own_weights(linear, v, positive) - _by_own_weights(linear, v, negative)
+    v, total = x.clamp(min=0), per_sample(r, samples)
+    c = v.new_empty(len(r), *v.shape)
+    for t in range(len(r)):
+        for n in range(len(v)):
+            c[t, n] = difference_of_signs(linear, v[n : n + 1], r[t, n : n + 1])[0]
     if not isinstance(linear, Convolution) or all(k == 1 for k in linear.kernel):
         return c
-    return shift_to(2 * c, per_sample(r, samples), samples)
-
-
-def _by_own_weights(linear: Convolution | Dense, v: Tensor, p: Tensor) -> Tensor:
-    # Every sample and target has weights of its own, so they can't share a convolution.
-    out = v.new_empty(len(p), *v.shape)
-    for t in range(len(p)):
-        for n in range(len(v)):
-            x, r = v[n : n + 1], p[t, n : n + 1]
-            weight = linear.weight_gradient(x, r)
-            out[t, n] = x[0] * linear.adjoint(safe_divide(r, linear.forward(x, weight)), weight)[0]
-    return out
+    return shift_to(c.mul_(2), total, samples)
 
 
 def relative_start(maps: Sequence[Tensor], samples: Sequence[Samples]) -> list[Tensor]:
