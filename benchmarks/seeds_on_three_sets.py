@@ -12,7 +12,8 @@ that was stopped goes on.
 Every seed is reported at one level chosen on the other half of the images with the masks in hand; at the best single
 level of all, the oracle; at the best level of each class; and at `background: auto`, which sees no mask. "refit" judges
 the scores again by what those of all images have in common (`hedgeseg.seeds.refit`), "pamr" is the refiner at `auto`.
-Intervals are 95 % bootstrap intervals over images. Of the defects, the background's IoU is left out.
+Below a table, the chains of the configurations that train a network of their own are held against the one before,
+paired. Intervals are 95 % bootstrap intervals over images. Of the defects, the background's IoU is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from seed_sets import Case, Folders, Looking, lookings
 from torch import Tensor
 from tqdm import tqdm
 
-from hedgeseg.evaluation.seed_quality import mean_iou, miou_interval
+from hedgeseg.evaluation.seed_quality import compare_miou, mean_iou, miou_interval
 from hedgeseg.seeds.auto_level import Auto, PooledMoments
 from hedgeseg.seeds.background import Background, Constant
 from hedgeseg.seeds.confusion import confusion_counts, iou_parts
@@ -41,6 +42,10 @@ from hedgeseg.seeds.table import markdown
 
 LEVELS = [round(0.04 * i, 2) for i in range(25)]
 REFIT = ("hedge coarse", "full_grad", EXTENT)
+CHAINS = ("hedge coarse", EXTENT)
+"""Maps of the configurations that train a network of their own, spread, at `auto`, refined by PAMR;"""
+BEFORE, BEFORE_AT = "hedge", 0.25
+"""and the map and the level that these configurations had before."""
 HEADER = [
     "seed",
     "level of the other half",
@@ -74,10 +79,7 @@ def row(name: str, scores: list[Tensor], seen: list[Case], labels: int, first: i
     chosen = curve[halves[0]].clone()
     chosen[1::2] = curve[halves[1]][1::2]
     oracle = max(LEVELS, key=lambda level: mean_iou(curve[level]))
-    pooled = PooledMoments()
-    for case, found in zip(seen, scores, strict=True):
-        pooled.add(found, case.classes)
-    rules = [Auto().over(pooled, case.classes) for case in seen]
+    rules = levels_of_all(scores, seen)
     auto = parts(scores, seen, rules, labels, False)[:, first:]
     refined = parts(scores, seen, rules, labels, True)[:, first:]
     hits, predicted, true = auto.sum(0).unbind(-1)
@@ -87,6 +89,28 @@ def row(name: str, scores: list[Tensor], seen: list[Case], labels: int, first: i
         name, f"{_interval(chosen)} at {halves[0]:.2f}, {halves[1]:.2f}", f"{mean_iou(curve[oracle]):.3f}",
         f"{own:.3f}", _interval(auto), f"{precision:.3f}", f"{recall:.3f}", _interval(refined),
     ]  # fmt: skip
+
+
+def levels_of_all(scores: list[Tensor], seen: list[Case]) -> list[Background]:
+    """`background: auto` over all images, for each of them."""
+    pooled = PooledMoments()
+    for case, found in zip(seen, scores, strict=True):
+        pooled.add(found, case.classes)
+    return [Auto().over(pooled, case.classes) for case in seen]
+
+
+def chains(seen: list[Case], spread: dict[str, list[Tensor]], labels: int, first: int) -> str:
+    """The chains of the configurations against the one before them."""
+    before = parts(spread[BEFORE], seen, [Constant(BEFORE_AT)] * len(seen), labels, True)[:, first:]
+    told = [f"{BEFORE}, spread, {BEFORE_AT}, PAMR: {_interval(before)}"]
+    for name in [name for name in CHAINS if name in spread]:
+        now = parts(spread[name], seen, levels_of_all(spread[name], seen), labels, True)[:, first:]
+        apart = compare_miou(now, before)
+        told.append(
+            f"{name}, spread, auto, PAMR: {_interval(now)}, paired {apart.difference:+.3f} ({apart.low:+.3f} to "
+            f"{apart.high:+.3f})"
+        )
+    return "; ".join(told)
 
 
 def _of_each(curve: dict[float, Tensor]) -> float:
@@ -135,7 +159,8 @@ def table(looking: Looking, maps: list[str], rounds: Sequence[int]) -> str:
             rows.append(row(f"{name}, spread, refit" + (" once" if count == 1 else ""), again, seen, labels, first))
     several = sum(len(case.classes) > 1 for case in seen)
     title = f"## {looking.name}: {len(seen)} images, {several} of several classes, {looking.side} px"
-    return f"{title}\n\n{markdown(HEADER, rows)}\n"
+    told = f"\n{chains(seen, spread, labels, first)}\n" if BEFORE in spread else ""
+    return f"{title}\n\n{markdown(HEADER, rows)}\n{told}"
 
 
 def main() -> None:

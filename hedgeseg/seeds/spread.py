@@ -35,12 +35,18 @@ class Heard:
         call: the how-manieth of its calls, from 0.
         returned: by the module.
         layout: how that is a map.
+        behind: whether it lies behind a dilated kernel.
     """
 
     module: str
     call: int
     returned: Tensor
     layout: Layout
+    behind: bool = False
+
+    def replaces(self, other: Heard) -> bool:
+        """Whether this map, heard later, is taken in the place of the other of its stride."""
+        return self.behind <= other.behind and self.depth <= other.depth
 
     @property
     def depth(self) -> int:
@@ -126,20 +132,35 @@ def maps_of(found: Mapping[int, Heard]) -> list[Tensor]:
 
 
 @contextmanager
-def watched(model: nn.Module, images: Tensor, strides: Sequence[int], found: dict[int, Heard]) -> Iterator[None]:
-    """Evaluation mode and hooks, undone at the end: every module that gives a map of a wanted stride reports it."""
+def watched(
+    model: nn.Module, images: Tensor, strides: Sequence[int], found: dict[int, Heard], deepest: bool = False
+) -> Iterator[None]:
+    """Evaluation mode and hooks, undone at the end: every module that gives a map of a wanted stride reports it.
+
+    Behind a dilated kernel lie the stages of larger strides, whatever the size of their maps (`output_stride`). They
+    count where nothing before it has the stride, or if the `deepest` maps are wanted.
+    """
+    dilated = set() if deepest else {name for name, module in model.named_modules() if _is_dilated(module)}
+    behind = False
 
     def report(module: str, call: int, returned: Tensor) -> None:
+        nonlocal behind
+        behind = behind or module in dilated
         for stride in strides:
             for layout in layouts(returned.shape, images.shape):
                 if fits(layout.size, images, stride):
-                    heard = Heard(module, call, returned, layout)
-                    if stride not in found or heard.depth <= found[stride].depth:
+                    heard = Heard(module, call, returned, layout, behind)
+                    if stride not in found or heard.replaces(found[stride]):
                         found[stride] = heard
                     break
+        behind = behind and module != ""  # the root ends a pass
 
     with listening(model, report):
         yield
+
+
+def _is_dilated(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and any(step > 1 for step in module.dilation)
 
 
 def fits(size: tuple[int, int], images: Tensor, stride: int) -> bool:

@@ -93,7 +93,7 @@ def stage_maps(model: nn.Module, image: Tensor, stages: Sequence[Stage]) -> list
 
 def _found(model: nn.Module, images: Tensor, strides: Sequence[int]) -> list[Stage]:
     found: dict[int, Heard] = {}
-    with watched(model, images, strides, found):
+    with watched(model, images, strides, found, deepest=True):
         model(images)
     if not found:
         raise ValueError(

@@ -3,7 +3,9 @@ import torch
 import torchvision
 from strided_network import Strided
 from torch import nn
+from torchvision.models import get_model
 
+from hedgeseg.models.output_stride import with_output_stride
 from hedgeseg.seeds import SeedGenerator
 from hedgeseg.seeds.spread import affinity, stride_maps
 
@@ -75,3 +77,22 @@ def test_the_model_is_left_as_it_was():
 def test_a_network_without_such_maps_is_named():
     with pytest.raises(ValueError, match=r"Sequential has no map at a stride of 8 or 16.*spread=False"):
         affinity(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), torch.randn(3, 64, 64))
+
+
+@pytest.mark.parametrize(("arch", "channels"), [("resnet18", 256), ("mobilenet_v2", 160)])
+def test_a_dilated_network_is_compared_before_its_dilated_kernels(arch, channels):
+    torch.manual_seed(0)
+    plain = get_model(arch).eval()
+    image = torch.randn(1, 3, 129, 129)
+    own, finer = (stride_maps(network, image) for network in (plain, with_output_stride(plain, 16)))
+    assert [m.shape[2:] for m in own] == [m.shape[2:] for m in finer]
+    torch.testing.assert_close(finer[0], own[0])
+    assert finer[1].shape[1] == channels  # the last of all maps would have 512 or 1280
+    if arch == "resnet18":
+        torch.testing.assert_close(finer[1], own[1])
+
+
+def test_a_network_that_dilates_from_the_start_still_has_maps():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8, padding=2, dilation=2), nn.Conv2d(4, 6, 1), nn.ReLU()).eval()
+    (found,) = stride_maps(network, torch.randn(1, 3, 64, 64))
+    assert found.shape == (1, 6, 8, 8)
