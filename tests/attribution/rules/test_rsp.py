@@ -7,6 +7,8 @@ import pytest
 import torch
 from dense_layers import LAYERS, Layer, share
 
+from hedgeseg.attribution.rules.linear import Convolution
+from hedgeseg.attribution.rules.own_weights import BLOCK
 from hedgeseg.attribution.rules.rsp import peak_normalised, relative_start, sectional
 from hedgeseg.attribution.samples import Samples
 
@@ -56,3 +58,23 @@ def test_relative_start_holds_each_label_against_the_others():
             twin = (2 * up / up.sum() - down / down.sum()) / 4
             torch.testing.assert_close(got[t, n], twin.expand(4, 3, 3))
     torch.testing.assert_close(got.flatten(2).sum(-1), torch.ones(3, 2, dtype=torch.float64))
+
+
+def test_a_1x1_convolution_of_many_places_is_what_it_is_in_one_piece():
+    g = torch.Generator().manual_seed(0)
+    outputs, side = 96, 40
+    assert BLOCK // (2 * outputs) < side * side / 2  # several blocks, the last of them smaller
+    weight = torch.randn(outputs, 5, 1, 1, dtype=torch.float64, generator=g)
+    x = torch.randn(1, 5, side, side, dtype=torch.float64, generator=g)
+    r = torch.randn(1, 1, outputs, side, side, dtype=torch.float64, generator=g)
+    r[..., :3, :] = 0  # places without relevance, and below one of nothing but that
+    x[:, :, 5] = -1
+    linear = Convolution(weight, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, tuple(x.shape))
+    seen, wanted = x[0].clamp(min=0).flatten(1), 0
+    for sign in (1, -1):
+        p = (sign * r[0, 0]).clamp(min=0).flatten(1)
+        own = p @ seen.T
+        z = own @ seen
+        wanted = wanted + sign * seen * (own.T @ torch.where(z > 0, p / z.clamp(min=1e-300), 0))
+    got = sectional(linear, x, r, samples=Samples(1))
+    torch.testing.assert_close(got.flatten(), wanted.flatten())
