@@ -16,6 +16,8 @@ from hedgeseg.attribution.rules.rule import RuleBook
 
 VGG, RESNET = "vgg16", "resnet50"
 
+# A difference of two nearly equal maps; the order of addition depends on the processor's instructions.
+CANCELLED = 2e-3 if torch.cpu._is_avx512_supported() else 5e-3
 # Reference, architecture, method, options, tolerance (ten times the reference's own float32 noise, or more).
 CASES = [
     ("lrp_research_alpha2beta1", RESNET, "lrp_alpha_beta", {"alpha": 2.0, "variant": "separate"}, 1e-4),
@@ -26,7 +28,7 @@ CASES = [
     ("agf", VGG, "agf", {}, 1e-3),
     ("agf", RESNET, "agf", {}, 1e-3),
     ("excitation_backprop", RESNET, "excitation_backprop", {}, 1e-5),
-    ("contrastive_excitation_backprop", VGG, "contrastive_excitation_backprop", {}, 2e-3),
+    ("contrastive_excitation_backprop", VGG, "contrastive_excitation_backprop", {}, CANCELLED),
     ("contrastive_excitation_backprop", RESNET, "contrastive_excitation_backprop", {}, 2e-3),
     ("grad_cam", RESNET, "grad_cam", {"relu_attributions": True}, 1e-4),
     ("guided_backprop", RESNET, "guided_backprop", {}, 1e-4),
