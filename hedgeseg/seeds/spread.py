@@ -143,6 +143,10 @@ def watched(
     dilated = set() if deepest else {name for name, module in model.named_modules() if _is_dilated(module)}
     behind = False
 
+    def begin(module: nn.Module, inputs: object) -> None:
+        nonlocal behind
+        behind = False
+
     def report(module: str, call: int, returned: Tensor) -> None:
         nonlocal behind
         behind = behind or module in dilated
@@ -153,10 +157,13 @@ def watched(
                     if stride not in found or heard.replaces(found[stride]):
                         found[stride] = heard
                     break
-        behind = behind and module != ""  # the root ends a pass
 
-    with listening(model, report):
-        yield
+    hook = model.register_forward_pre_hook(begin)
+    try:
+        with listening(model, report):
+            yield
+    finally:
+        hook.remove()
 
 
 def _is_dilated(module: nn.Module) -> bool:

@@ -7,11 +7,11 @@ from golden import golden_network, hedge_cases, relative_l2
 from hedgeseg import attribute
 
 # Where sums are 0 but for rounding, signs depend on the order of addition, and that on the processor's instructions.
-AS_THE_AUTHORS = torch.cpu._is_avx512_supported()
-CLOSE = 1e-5 if AS_THE_AUTHORS else 1e-4
+AVX512 = torch.cpu._is_avx512_supported()
+CLOSE = 1e-5 if AVX512 else 1e-4
 TOLERANCE = {
     "alexnet": CLOSE,
-    "vgg16": CLOSE if AS_THE_AUTHORS else 5e-3,  # with AVX2 alone 3.6e-3 was seen
+    "vgg16": CLOSE if AVX512 else 5e-3,  # with AVX2 alone 3.6e-3 was seen
     "resnet18": CLOSE,
     "resnet50": CLOSE,
     "inception_v3": CLOSE,

@@ -11,7 +11,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.rules.arithmetic import safe_divide
 from hedgeseg.attribution.rules.linear import Convolution, Dense, Mixing
 
 # Entries of what a 1x1 convolution puts out that are worked on at once: they stay in a processor's cache.
@@ -73,7 +72,7 @@ def _at_places(x: Tensor, r: Tensor) -> Tensor:
 
 def _of_one_sign(linear: Mixing, x: Tensor, p: Tensor) -> Tensor:
     weight = linear.weight_gradient(x, p)
-    return x * linear.adjoint(safe_divide(p, linear.forward(x, weight)), weight)
+    return x * linear.adjoint(_divide_(p, linear.forward(x, weight)), weight)
 
 
 def _both_signs(r: Tensor, dim: int) -> Tensor:

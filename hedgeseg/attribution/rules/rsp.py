@@ -36,14 +36,14 @@ def sectional(linear: Convolution | Dense, x: Tensor, r: Tensor, *, samples: Sam
     Returns:
         Relevance of the input (T, M, ...).
     """
-    v, total = x.clamp(min=0), per_sample(r, samples)
+    v = x.clamp(min=0)
     c = v.new_empty(len(r), *v.shape)
     for t in range(len(r)):
         for n in range(len(v)):
             c[t, n] = difference_of_signs(linear, v[n : n + 1], r[t, n : n + 1])[0]
     if not isinstance(linear, Convolution) or all(k == 1 for k in linear.kernel):
         return c
-    return shift_to(c.mul_(2), total, samples)
+    return shift_to(c.mul_(2), per_sample(r, samples), samples)
 
 
 def relative_start(maps: Sequence[Tensor], samples: Sequence[Samples]) -> list[Tensor]:

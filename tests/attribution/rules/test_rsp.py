@@ -67,8 +67,8 @@ def test_a_1x1_convolution_of_many_places_is_what_it_is_in_one_piece():
     weight = torch.randn(outputs, 5, 1, 1, dtype=torch.float64, generator=g)
     x = torch.randn(1, 5, side, side, dtype=torch.float64, generator=g)
     r = torch.randn(1, 1, outputs, side, side, dtype=torch.float64, generator=g)
-    r[..., :3, :] = 0  # places without relevance, and below one of nothing but that
-    x[:, :, 5] = -1
+    r[..., :3, :] = 0  # places without relevance,
+    x[:, :, 5] = -1  # and places that nothing positive enters
     linear = Convolution(weight, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, tuple(x.shape))
     seen, wanted = x[0].clamp(min=0).flatten(1), 0
     for sign in (1, -1):
