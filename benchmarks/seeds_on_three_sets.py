@@ -72,8 +72,8 @@ def parts(scores: list[Tensor], seen: list[Case], rules: Sequence[Background], l
     return torch.stack(rows)
 
 
-def row(name: str, scores: list[Tensor], seen: list[Case], labels: int, first: int) -> list[str]:
-    """One line of the table; classes count from `first`, 1 without the background."""
+def row(name: str, scores: list[Tensor], seen: list[Case], labels: int, first: int) -> tuple[list[str], Tensor]:
+    """One line of the table, its parts at `auto` with PAMR; classes count from `first`, 1 without the background."""
     curve = {v: parts(scores, seen, [Constant(v)] * len(seen), labels, False)[:, first:] for v in LEVELS}
     halves = [max(LEVELS, key=lambda level, h=half: mean_iou(curve[level][1 - h :: 2])) for half in (0, 1)]
     chosen = curve[halves[0]].clone()
@@ -85,10 +85,11 @@ def row(name: str, scores: list[Tensor], seen: list[Case], labels: int, first: i
     hits, predicted, true = auto.sum(0).unbind(-1)
     precision, recall = (float((hits / other)[1 - first :].nanmean()) for other in (predicted, true))
     own = _of_each(curve)
-    return [
+    line = [
         name, f"{_interval(chosen)} at {halves[0]:.2f}, {halves[1]:.2f}", f"{mean_iou(curve[oracle]):.3f}",
         f"{own:.3f}", _interval(auto), f"{precision:.3f}", f"{recall:.3f}", _interval(refined),
     ]  # fmt: skip
+    return line, refined
 
 
 def levels_of_all(scores: list[Tensor], seen: list[Case]) -> list[Background]:
@@ -99,15 +100,13 @@ def levels_of_all(scores: list[Tensor], seen: list[Case]) -> list[Background]:
     return [Auto().over(pooled, case.classes) for case in seen]
 
 
-def chains(seen: list[Case], spread: dict[str, list[Tensor]], labels: int, first: int) -> str:
-    """The chains of the configurations against the one before them."""
-    before = parts(spread[BEFORE], seen, [Constant(BEFORE_AT)] * len(seen), labels, True)[:, first:]
+def chains(before: Tensor, now: dict[str, Tensor]) -> str:
+    """The chains of the configurations against the one before them, by the parts of each."""
     told = [f"{BEFORE}, spread, {BEFORE_AT}, PAMR: {_interval(before)}"]
-    for name in [name for name in CHAINS if name in spread]:
-        now = parts(spread[name], seen, levels_of_all(spread[name], seen), labels, True)[:, first:]
-        apart = compare_miou(now, before)
+    for name, found in now.items():
+        apart = compare_miou(found, before)
         told.append(
-            f"{name}, spread, auto, PAMR: {_interval(now)}, paired {apart.difference:+.3f} ({apart.low:+.3f} to "
+            f"{name}, spread, auto, PAMR: {_interval(found)}, paired {apart.difference:+.3f} ({apart.low:+.3f} to "
             f"{apart.high:+.3f})"
         )
     return "; ".join(told)
@@ -145,22 +144,27 @@ def table(looking: Looking, maps: list[str], rounds: Sequence[int]) -> str:
     seen = [case for case, _ in found]
     labels, first = len(looking.source.classes) + 1, int(looking.data == "defects")
     plain = {name: [base[name] for _, base in found] for name in maps}
-    rows = [row(name, scores, seen, labels, first) for name, scores in plain.items()]
+    rows = [row(name, scores, seen, labels, first)[0] for name, scores in plain.items()]
     fused = [EXTENT] if {"full_grad", "hedge coarse"} <= {*maps} else []
     spread: dict[str, list[Tensor]] = {name: [] for name in [*maps, *fused]}
     for case, base in found:
         alike = affinity(looking.model, case.image)
         for name, scores in spread.items():
             scores.append(seeds_of(name, base, alike))
-    rows += [row(f"{name}, spread", scores, seen, labels, first) for name, scores in spread.items()]
+    made = {name: row(f"{name}, spread", scores, seen, labels, first) for name, scores in spread.items()}
+    rows += [line for line, _ in made.values()]
     for name in [name for name in REFIT if name in spread]:
         for count in rounds:
             again = refitted(looking, spread[name], seen, count)
-            rows.append(row(f"{name}, spread, refit" + (" once" if count == 1 else ""), again, seen, labels, first))
+            title = f"{name}, spread, refit" + (" once" if count == 1 else "")
+            rows.append(row(title, again, seen, labels, first)[0])
     several = sum(len(case.classes) > 1 for case in seen)
     title = f"## {looking.name}: {len(seen)} images, {several} of several classes, {looking.side} px"
-    told = f"\n{chains(seen, spread, labels, first)}\n" if BEFORE in spread else ""
-    return f"{title}\n\n{markdown(HEADER, rows)}\n{told}"
+    text = f"{title}\n\n{markdown(HEADER, rows)}\n"
+    if BEFORE not in spread:
+        return text
+    before = parts(spread[BEFORE], seen, [Constant(BEFORE_AT)] * len(seen), labels, True)[:, first:]
+    return f"{text}\n{chains(before, {name: made[name][1] for name in CHAINS if name in made})}\n"
 
 
 def main() -> None:
