@@ -22,6 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import hedgeseg.data  # noqa: F401 - its data modules can be named in a configuration by their class names
 from hedgeseg.callbacks import SeedWriter
+from hedgeseg.callbacks.folder_writer import FolderWriter
 from hedgeseg.callbacks.panels import hush_wandb
 from hedgeseg.callbacks.stage_bar import StageBar
 from hedgeseg.data import ImageDataModule
@@ -76,7 +77,10 @@ class CommandLine(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_predict(self) -> None:
-        """Leave the other shards' images to them."""
+        """Use all cores; leave the other shards' images to them."""
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, FolderWriter):
+                callback.take_all_cores()
         shard = self.config.predict.shard
         if shard is None:
             return
@@ -180,6 +184,8 @@ def _quick_start(run: Path, overrides: Sequence[str]) -> None:
     cli = CommandLine(["fit", "--config", config, plain, *_inside(run), *overrides])
     val_map = float(cli.trainer.callback_metrics["val/map"])
     writers = [SeedWriter(str(run / "seeds" / name), options) for name, options in QUICK_METHODS.items()]
+    for writer in writers:
+        writer.take_all_cores()
     trainer = cli.trainer
     trainer.callbacks.extend(writers)  # type: ignore[attr-defined]
     trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)

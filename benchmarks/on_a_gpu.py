@@ -4,7 +4,8 @@
     uv run benchmarks/on_a_gpu.py --device cpu --small
 
 Checks: the authors' reference maps (where DIR of `--shared` holds them), a batch against its images one by one,
-bfloat16 and float16, training with the callback against training without it, memory. Then `throughput.py`'s table: maps
+bfloat16 and float16, training with the callback against training without it, memory; every method and every step of a
+seed beside the CPU. Then `throughput.py`'s table: maps
 per second, and the share of what the device's convolutions reach in the same process. A few minutes on a GPU; `--small`
 is a minute on a CPU, with one small network. Exit code 1 if a check fails.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 import torchvision
 from device_checks import Check, batch_independence, callback_identity, golden_maps, low_precision, memory
+from device_twins import methods, seeds
 from throughput import PRECISIONS, roofline, row
 
 from hedgeseg.quiet import quiet
@@ -38,6 +40,8 @@ def checks(device: str, shared: Path, small: bool) -> Iterator[Check]:
     yield from low_precision(network, images)
     yield callback_identity(device, 16 if small else 256)
     yield memory(network, images)
+    yield from methods(device)
+    yield from seeds(device, small)
 
 
 def table(device: str, small: bool, rounds: int) -> Iterator[str]:

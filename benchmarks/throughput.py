@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torchvision
+from device_checks import full_precision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -58,7 +59,8 @@ def roofline(device: str, dtype: torch.dtype, rounds: int) -> float:
     def run() -> Tensor:
         return torch.nn.functional.conv2d(images, weight, padding=1)
 
-    return operations(run) / seconds(run, device, rounds)
+    with full_precision():  # attribution rounds nothing to TensorFloat-32
+        return operations(run) / seconds(run, device, rounds)
 
 
 def row(model: nn.Module, images: Tensor, targets: int, precision: str, best: float, rounds: int) -> list[str]:

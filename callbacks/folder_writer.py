@@ -6,10 +6,12 @@ an image that fails is named, and the others go on; at the end it is said what w
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +31,7 @@ from hedgeseg.callbacks.network import find_network
 from hedgeseg.callbacks.resuming import leave_out_done
 from hedgeseg.callbacks.seed_settings import data_settings, network_settings
 from hedgeseg.deprecation import warn_renamed
+from hedgeseg.forked import can_fork, forked, one_thread
 from hedgeseg.seeds.formats.files import file_in
 from hedgeseg.seeds.manifest import Manifest, open_folder, weights_hash
 
@@ -37,6 +40,12 @@ WAITING = 4
 
 ON_A_GPU = 8
 """How many images are taken together there."""
+
+SHARE = 8
+"""How many images a process has where several work side by side."""
+
+PATIENCE = 60.0, 10.0
+"""A process may take so many seconds for its share, and for each image so many times what the first one took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +76,8 @@ class FolderWriter(BasePredictionWriter):
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `label`, `id`, ...
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
         together: so many images of one shape are taken at a time; None as the device likes it.
+        processes: so many work side by side on a CPU, where that is possible (`hedgeseg.forked`), each with one thread;
+            None for one, or as many as torch has threads after `take_all_cores`.
         log_samples: so many images, evenly over the folder, are shown in Weights & Biases: a table of the pictures with
             their masks, and the true masks where there are any.
         artifact: keep the folder in Weights & Biases as an Artifact, with its manifest as metadata.
@@ -92,6 +103,7 @@ class FolderWriter(BasePredictionWriter):
         batch_adapter: BatchAdapter | None,
         on_error: Literal["warn", "raise"],
         together: int | None = 1,
+        processes: int | None = None,
         log_samples: int = 0,
         artifact: bool = False,
     ) -> None:
@@ -105,12 +117,15 @@ class FolderWriter(BasePredictionWriter):
             raise ValueError(f"on_error is 'warn' or 'raise', got {on_error!r}")
         if (together is not None and together < 1) or log_samples < 0:
             raise ValueError(f"together is 1 or more and log_samples 0 or more, got {together} and {log_samples}")
+        if processes is not None and processes < 1:
+            raise ValueError(f"processes is 1 or more, got {processes}")
         self.folder = Path(folder)
         self.target = target
         self.network = network
         self.batch_adapter = batch_adapter
         self.on_error = on_error
         self.together = together
+        self.processes = processes
         self.tracking = Tracking(log_samples, artifact)
         self.counts = {"written": 0, "skipped": 0, "failed": 0}
         self._manifest: Manifest | None = None
@@ -119,6 +134,13 @@ class FolderWriter(BasePredictionWriter):
         self._indices: dict[str, int] = {}
         self._content = Content()
         self._waiting: list[Waiting] = []
+        self._all_cores = False
+        self._side_by_side = 1
+        self._first: float | None = None
+
+    def take_all_cores(self) -> None:
+        """Work in as many processes as torch has threads, unless `processes` says otherwise; what commands do."""
+        self._all_cores = True
 
     @abstractmethod
     def _settings(self, trainer: Trainer, network: nn.Module) -> dict[str, Any]:
@@ -174,6 +196,7 @@ class FolderWriter(BasePredictionWriter):
         left_out = getattr(getattr(trainer, "datamodule", None), "left_out", 0)
         self.counts = {"written": 0, "skipped": left_out if trainer.is_global_zero else 0, "failed": 0}
         self._loader_of, self._indices, self._content, self._waiting = {}, {}, Content(), []
+        self._side_by_side, self._first = self._possible(trainer, pl_module.device), None
 
     def write_on_batch_end(
         self,
@@ -242,11 +265,71 @@ class FolderWriter(BasePredictionWriter):
         """Make the results of those that wait, in their order, if they are many or the last."""
         together = self._at_a_time(module.device)
         network = find_network(module, self.network)
-        window = together if together == 1 else WAITING * together
-        while self._waiting and (at_end or len(self._waiting) >= window):
+        while self._waiting:
+            window = together if together == 1 else WAITING * together
+            if self._side_by_side > 1:  # the first image alone, in this process
+                window = 1 if self._first is None else SHARE * self._side_by_side
+            if not at_end and len(self._waiting) < window:
+                return
             group, self._waiting = self._waiting[:window], self._waiting[window:]
             with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
+                if self._side_by_side > 1:
+                    self._write_side_by_side(trainer, module, network, group)
+                else:
+                    self._write(trainer, module, network, group)
+
+    def _possible(self, trainer: Trainer, device: torch.device) -> int:
+        """How many processes work side by side."""
+        wanted = self.processes
+        if wanted is None:
+            alone = trainer.world_size == 1  # else there are several processes already
+            wanted = torch.get_num_threads() if self._all_cores and alone else 1
+        return wanted if wanted > 1 and can_fork(device) else 1
+
+    def _write_side_by_side(
+        self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
+    ) -> None:
+        """Let forks make and save shares of a group; what they did not make is made here, where errors can be told."""
+        assert self._manifest is not None
+        if self._first is None:
+            # here, so that what is imported, looked up or warned of once is there for all forks
+            start = time.perf_counter()
+            with one_thread():
                 self._write(trainer, module, network, group)
+            self._first = time.perf_counter() - start
+            return
+        count = min(self._side_by_side, len(group))
+        shares = [group[i::count] for i in range(count)]
+        patience = PATIENCE[0] + PATIENCE[1] * self._first * len(shares[0])
+        made = forked([partial(self._made, trainer, module, network, share) for share in shares], patience)
+        done = {identifier for found in made for identifier in found or ()}
+        for identifier in done:
+            self._manifest.clear_failure(identifier)
+        self.counts["written"] += len(done)
+        written = self.counts["written"]
+        with one_thread():
+            for one in group:
+                if one.identifier not in done:
+                    self._write(trainer, module, network, [one])
+        if self.counts["written"] > written:
+            rank_zero_warn(
+                f"{type(self).__name__}: {self.counts['written'] - written} images could be made in one process only, "
+                "as when memory runs out; the others are made one after the other"
+            )
+            self._side_by_side = 1
+
+    def _made(
+        self, trainer: Trainer, module: LightningModule, network: nn.Module, share: Sequence[Waiting]
+    ) -> list[str]:
+        """Make and save what can be; the identifiers of it."""
+        together, done = self._at_a_time(module.device), list[str]()
+        for start in range(0, len(share), together):
+            group = share[start : start + together]
+            with suppress(Exception):
+                for one, result in zip(group, self._results(trainer, module, network, group), strict=True):
+                    self._save(one.identifier, result)
+                    done.append(one.identifier)
+        return done
 
     def _at_a_time(self, device: torch.device) -> int:
         """How many images are taken together: where nobody says, as the device likes it."""

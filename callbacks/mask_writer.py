@@ -35,6 +35,7 @@ class MaskWriter(FolderWriter):
         network: dotted path of the network in the LightningModule, if it cannot be found.
         batch_adapter: turns a batch of an unusual layout into a dict with `image`, `id`, ...
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
+        processes: so many work side by side on a CPU, as in SeedWriter.
         log_samples: show so many images with their masks, and the true ones, in a table of Weights & Biases.
         artifact: keep the folder there as an Artifact, with its manifest as metadata.
         classes: former name of `target`.
@@ -59,13 +60,14 @@ class MaskWriter(FolderWriter):
         network: str | None = None,
         batch_adapter: BatchAdapter | None = None,
         on_error: Literal["warn", "raise"] = "warn",
+        processes: int | None = None,
         log_samples: int = 0,
         artifact: bool = False,
         classes: Literal["all", "label"] | None = None,
     ) -> None:
         super().__init__(
             folder, target, classes=classes, network=network, batch_adapter=batch_adapter, on_error=on_error,
-            log_samples=log_samples, artifact=artifact,
+            processes=processes, log_samples=log_samples, artifact=artifact,
         )  # fmt: skip
         self.generator = generator if isinstance(generator, MaskGenerator) else MaskGenerator(**(generator or {}))
         self.confidence = confidence

@@ -6,6 +6,7 @@ Trainer(callbacks=[SeedWriter("seeds", {"method": "hedge", "refine": "crf"})]).p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 from lightning.pytorch import LightningModule, Trainer
@@ -15,11 +16,12 @@ from torch import nn
 from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import BatchAdapter
 from hedgeseg.callbacks.explanations import predicted_classes
-from hedgeseg.callbacks.folder_writer import FolderWriter, Waiting
+from hedgeseg.callbacks.folder_writer import PATIENCE, FolderWriter, Waiting
 from hedgeseg.callbacks.photographs import photograph, photographs
+from hedgeseg.forked import forked, one_thread
 from hedgeseg.seeds import SeedGenerator, write_seed
 from hedgeseg.seeds.auto_level import Auto
-from hedgeseg.seeds.formats import write_mask
+from hedgeseg.seeds.formats import identifiers, write_mask
 from hedgeseg.seeds.formats.native import Precision, Scores
 from hedgeseg.seeds.relevel import cut_again, forget_levels, is_cut_at, note_levels, pooled_levels
 from hedgeseg.seeds.seed import Seed
@@ -52,6 +54,8 @@ class SeedWriter(FolderWriter):
         together: so many images of one shape, with equally many classes, are explained in one call; with `flip` that
             is twice as many rows. Without it eight on a GPU, and one on a processor, where several gain a fifth at most
             and a resumed run is to give the same bytes (with several, rounding depends on the company).
+        processes: so many work side by side on a CPU under Linux, with one thread each; one without it, and with
+            `train.py predict` and `hedgeseg pipeline` as many as torch has threads. Memory grows with them.
         log_samples: show so many images with their masks, and the true ones, in a table of Weights & Biases.
         artifact: keep the folder there as an Artifact, with its manifest as metadata.
         classes: former name of `target`.
@@ -77,13 +81,14 @@ class SeedWriter(FolderWriter):
         batch_adapter: BatchAdapter | None = None,
         on_error: Literal["warn", "raise"] = "warn",
         together: int | None = None,
+        processes: int | None = None,
         log_samples: int = 0,
         artifact: bool = False,
         classes: Literal["label", "predicted"] | None = None,
     ) -> None:
         super().__init__(
             folder, target, classes=classes, network=network, batch_adapter=batch_adapter, on_error=on_error,
-            together=together, log_samples=log_samples, artifact=artifact,
+            together=together, processes=processes, log_samples=log_samples, artifact=artifact,
         )  # fmt: skip
         if scores not in get_args(Scores):
             raise ValueError(f"scores is one of {', '.join(get_args(Scores))}, got {scores!r}")
@@ -137,11 +142,21 @@ class SeedWriter(FolderWriter):
         trainer.strategy.barrier("levels of all seeds")
         if done:
             return
-        part = (trainer.global_rank, trainer.world_size)
         refiner, side = self._generator.refiner, self._generator.refine_side
-        left = cut_again(
-            self.folder, levels, self._save_again, refiner, photographs(trainer, self._indices), side, part
+        cut = partial(
+            cut_again, self.folder, levels, self._save_again, refiner, photographs(trainer, self._indices), side
         )
+        rank, ranks, count = trainer.global_rank, trainer.world_size, self._side_by_side
+        parts = [partial(cut, part=(rank + ranks * i, ranks * count)) for i in range(count)]
+        if count == 1:
+            left = parts[0]()
+        else:
+            seconds = PATIENCE[0] + PATIENCE[1] * (self._first or 0.0) * len(identifiers(self.folder, ".npz"))
+            with one_thread():
+                found = forked(parts, seconds)
+                left = [
+                    name for one, part in zip(found, parts, strict=True) for name in (part() if one is None else one)
+                ]
         trainer.strategy.barrier("seeds of the second pass")
         if left:
             rank_zero_warn(

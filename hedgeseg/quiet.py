@@ -32,6 +32,8 @@ NOTICES = (
 REMARKS = re.compile(
     "💡 Tip:"
     r"|(GPU|TPU|HPU) available: False"
+    r"|You are using a CUDA device .* that has Tensor Cores"
+    r"|LOCAL_RANK: \d+ - CUDA_VISIBLE_DEVICES"
     "|Seed set to"
     "|Loading `train_dataloader` to estimate"
     r"|`Trainer\.\w+` stopped: `max_(epochs|steps)="
@@ -42,6 +44,7 @@ _LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.fabric.utilities.rank_zero",
     "lightning.fabric.utilities.seed",
+    "lightning.pytorch.accelerators.cuda",
 )
 
 

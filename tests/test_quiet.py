@@ -46,7 +46,13 @@ def test_a_warning_is_a_line_without_code():
 
 def test_remarks_of_lightning(monkeypatch):
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    told = ["💡 Tip: try our cloud", "Seed set to 0", "SeedWriter: 8 written", "GPU available: True (cuda), used: True"]
+    told = [
+        "💡 Tip: try our cloud",
+        "You are using a CUDA device ('A') that has Tensor Cores. To properly utilize them",
+        "Seed set to 0",
+        "SeedWriter: 8 written",
+        "GPU available: True (cuda), used: True",
+    ]
     shown = []
     handler = logging.Handler()
     handler.emit = lambda record: shown.append(record.getMessage())
@@ -55,6 +61,14 @@ def test_remarks_of_lightning(monkeypatch):
     with quiet():
         for text in told:
             logger.info(text)
-    assert shown == told[2:]
+    assert shown == told[3:]
     logger.info(told[0])
     assert shown[-1] == told[0]
+
+
+def test_which_gpu_a_process_has_is_said_by_a_logger_of_its_own(caplog):
+    logger = logging.getLogger("lightning.pytorch.accelerators.cuda")
+    with quiet(), caplog.at_level(logging.INFO, logger.name):
+        logger.info("LOCAL_RANK: 0 - CUDA_VISIBLE_DEVICES: [0]")
+        logger.info("another remark")
+    assert [record.message for record in caplog.records] == ["another remark"]

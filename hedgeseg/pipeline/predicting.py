@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor, nn
 
+from hedgeseg.callbacks.folder_writer import FolderWriter
 from hedgeseg.callbacks.stage_bar import StageBar
 
 
@@ -34,14 +35,15 @@ class Onlooker(LightningModule):
 def predict(
     network: nn.Module,
     data: LightningDataModule,
-    writer: Callback,
+    writer: FolderWriter,
     num_classes: int,
     name: str,
     accelerator: str = "auto",
     progress: bool = True,
     precision: Any = None,
 ) -> None:
-    """Run a writer over the prediction set of a data module; a bar shows the time left."""
+    """Run a writer over the prediction set of a data module, on all cores; a bar shows the time left."""
+    writer.take_all_cores()
     trainer = Trainer(
         accelerator=accelerator,
         devices=1,

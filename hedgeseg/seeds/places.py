@@ -56,7 +56,7 @@ class PlaceClassifier(nn.Module):
 
 
 def learn_places(features: Tensor, targets: Tensor, labels: int, seed: int = 0) -> PlaceClassifier:
-    """Train a classifier of places; the same seed gives the same one.
+    """Train a classifier of places; the same seed gives the same one, with the dropout of another device a similar one.
 
     Args:
         features: (P, D) of any float type, places of all images.
@@ -82,7 +82,7 @@ def learn_places(features: Tensor, targets: Tensor, labels: int, seed: int = 0) 
         optimiser = torch.optim.AdamW(classifier.parameters(), lr=RATE, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
         for _ in range(STEPS):
-            drawn = torch.randint(len(features), (BATCH,), device=device)
+            drawn = torch.randint(len(features), (BATCH,)).to(device)
             loss = F.cross_entropy(classifier(features[drawn].float()), targets[drawn])
             optimiser.zero_grad()
             loss.backward()

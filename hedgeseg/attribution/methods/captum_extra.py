@@ -1,5 +1,7 @@
 """What the methods that captum computes share: its import, seeded noise and one image at a time.
 
+Noise that is added to an image is drawn here and on the CPU, so that a seed means the same on every device.
+
 captum is the extra ``hedgeseg[captum]``, imported when such a method is called. Its methods batch by repeating rows;
 here they are called with one image and one target at a time, because noise that is drawn for a batch, and DeepLIFT's
 treatment of equal activations, would otherwise make an image's map depend on its neighbours.
@@ -8,7 +10,7 @@ treatment of equal activations, would otherwise make an image's map depend on it
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,11 +37,11 @@ def captum_attr(method: str) -> Any:
         ) from error
 
 
-def seed_noise(seed: int, like: Tensor) -> None:
-    """Start the random streams that captum draws from (torch on the device of `like`, and numpy's) at `seed`.
+def seed_noise(seed: int) -> None:
+    """Start the random streams that captum draws from on the CPU, torch's and numpy's, at `seed`.
 
-    captum takes no generator. The caller's streams are put back by `explaining` when the attribution ends, so noise
-    depends on the seed alone: every image and every target of a call meets the same draws.
+    captum takes no generator. The caller's streams are put back by `explaining` when the attribution ends, so what is
+    drawn depends on the seed alone: every image and every target of a call meets the same draws.
 
     Raises:
         ValueError: If the seed is no integer in [0, 2**32).
@@ -48,9 +50,22 @@ def seed_noise(seed: int, like: Tensor) -> None:
         raise ValueError(f"seed={seed!r}: must be an integer in [0, 2**32)")
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the stream that captum uses
-    if like.device.type == "cuda":
-        with torch.cuda.device(like.device):
-            torch.cuda.manual_seed(seed)
+
+
+def noisy_copies(image: Tensor, noise: float, number: int, seed: int) -> Iterator[Tensor]:
+    """``x + e_i``, ``e_i ~ N(0, s^2)`` with ``s = noise (max x - min x)``, the same draws on every device.
+
+    Args:
+        image: (1, C, *space); the copies are part of its graph.
+        noise: Relative to the range of the image's values.
+        number: Of copies.
+        seed: Of the draws.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    deviation = noise * float(image.detach().max() - image.detach().min())
+    for _ in range(number):
+        drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype)
+        yield image + deviation * drawn.to(image.device)
 
 
 def sum_of_channels(
@@ -71,7 +86,7 @@ def sum_of_channels(
     def explain_one(image: Tensor, targets: Tensor) -> Tensor:
         rows = []
         for target in targets.tolist():
-            seed_noise(seed, image)
+            seed_noise(seed)
             with torch.enable_grad():
                 rows.append(explain_target(image.detach().clone().requires_grad_(), target).detach()[0].sum(0))
         return torch.stack(rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, sum_of_channels
+from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, noisy_copies, sum_of_channels
 from hedgeseg.attribution.methods.from_forward import check_positive, logits_of
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
@@ -27,7 +27,7 @@ def explain(
         n_samples: Number of draws.
         noise: s, relative to the range of the image's values.
         baselines: Value of all pixels of b, in normalised units: 0 is the mean colour of the training data.
-        seed: Of the noise. Every image and target meets the same draws, whatever its batch.
+        seed: Of the noise. Every image and target meets the same draws, whatever its batch and device.
 
     Returns:
         Maps in logits; their sum tends to ``y_t(x) - y_t(b)`` as samples grow and noise vanishes. Positive: the pixel's
@@ -42,11 +42,11 @@ def explain(
     method = captum_attr("gradient_shap").GradientShap(logits_of(problem))
 
     def explain_target(image: Tensor, target: int) -> Tensor:
-        deviation = noise * float(image.detach().max() - image.detach().min())
         reference = torch.full_like(image, baselines)
         total = torch.zeros_like(image)
-        for _ in range(n_samples):
-            total += method.attribute(image, reference, n_samples=1, stdevs=deviation, target=target).detach()
+        for copy in noisy_copies(image.detach(), noise, n_samples, seed):
+            copy.requires_grad_()
+            total += method.attribute(copy, reference, n_samples=1, stdevs=0.0, target=target).detach()
         return total / n_samples
 
     return sum_of_channels(problem, "gradient_shap", explain_target, seed)

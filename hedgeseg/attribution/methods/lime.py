@@ -59,7 +59,7 @@ def explain(
         cells = grid_cells(image.shape[2:], grid, image.device)
         rows = []
         for target in targets.tolist():
-            seed_noise(seed, image)
+            seed_noise(seed)
             method = attr.Lime(forward, interpretable_model=Ridge(ridge), similarity_func=nearness)
             values = method.attribute(
                 image,

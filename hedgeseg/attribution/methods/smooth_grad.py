@@ -5,9 +5,10 @@ r = attribute(model, images, targets, method="smooth_grad", nt_samples=25, noise
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, sum_of_channels
+from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, noisy_copies, sum_of_channels
 from hedgeseg.attribution.methods.from_forward import check_positive, logits_of
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
@@ -19,7 +20,7 @@ def explain(problem: Problem, nt_samples: int = 25, noise: float = 0.15, seed: i
         problem: What is to be explained.
         nt_samples: Number of noisy copies.
         noise: Standard deviation relative to the range of the image's values; the paper advises 0.1 to 0.2.
-        seed: Of the noise. Every image and target meets the same draws, whatever its batch.
+        seed: Of the noise. Every image and target meets the same draws, whatever its batch and device.
 
     Returns:
         Maps in logits per unit of the normalised pixel, signed as the gradient is; take the absolute value for the
@@ -31,15 +32,13 @@ def explain(problem: Problem, nt_samples: int = 25, noise: float = 0.15, seed: i
         ImportError: If captum is not installed.
     """
     check_positive(nt_samples=nt_samples, noise=noise)
-    attr = captum_attr("smooth_grad")
-    method = attr.NoiseTunnel(attr.Saliency(logits_of(problem)))
+    method = captum_attr("smooth_grad").Saliency(logits_of(problem))
 
     def explain_target(image: Tensor, target: int) -> Tensor:
-        deviation = noise * float(image.detach().max() - image.detach().min())
-        return method.attribute(
-            image, nt_type="smoothgrad", nt_samples=nt_samples, nt_samples_batch_size=1, stdevs=deviation,
-            target=target, abs=False,
-        )  # fmt: skip
+        total = torch.zeros_like(image)
+        for copy in noisy_copies(image.detach(), noise, nt_samples, seed):
+            total += method.attribute(copy.requires_grad_(), target=target, abs=False).detach()
+        return total / nt_samples
 
     return sum_of_channels(problem, "smooth_grad", explain_target, seed)
 

@@ -1,0 +1,107 @@
+"""Parts of a work in forks: what they return, and what becomes of those that do not."""
+
+import os
+import signal
+import time
+import warnings
+from functools import partial
+
+import cv2
+import pytest
+import torch
+
+from hedgeseg.forked import can_fork, forked, one_thread
+
+pytestmark = pytest.mark.skipif(not can_fork(torch.device("cpu")), reason="forks cannot compute here")
+
+
+def living():
+    """Processes that are children of this one."""
+    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
+        return file.read().split()
+
+
+def test_every_part_returns_in_its_order_with_one_thread():
+    weight = torch.randn(64, 64)
+
+    def part(number):
+        time.sleep(0.2 * (number == 0))
+        return number, torch.get_num_threads(), (weight @ weight).sum().item()
+
+    with one_thread():
+        expected = (weight @ weight).sum().item()
+    assert forked([partial(part, n) for n in range(3)], 60) == [(n, 1, expected) for n in range(3)]
+
+
+def test_gradients_after_gradients():
+    weight = torch.randn(32, 32, requires_grad=True)
+
+    def part():
+        (found,) = torch.autograd.grad((weight @ weight).square().sum(), weight)
+        return found.numpy()
+
+    with one_thread():
+        expected = part()
+    assert all((found == expected).all() for found in forked([part, part], 60))
+
+
+def fails():
+    raise ValueError("of the part")
+
+
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleeps():
+    time.sleep(1000)
+
+
+def returns_what_cannot_be_sent():
+    return lambda: None
+
+
+@pytest.mark.parametrize("part", [fails, dies, sleeps, returns_what_cannot_be_sent])
+def test_a_part_that_does_not_return_gives_none_and_is_gone(part, capfd):
+    before = living()
+    start = time.monotonic()
+    assert forked([part, lambda: "well"], 2.0 if part is sleeps else 60) == [None, "well"]
+    assert time.monotonic() - start < 30
+    assert living() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_interruption_ends_the_parts():
+    before = living()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            forked([sleeps, sleeps], 1000)
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert living() == before
+
+
+def test_nothing_of_the_caller_changes():
+    threads, pool = torch.get_num_threads(), cv2.getNumThreads()
+
+    def part():
+        warnings.warn("of the part", stacklevel=1)
+        print("of the part")
+        torch.set_num_threads(5)
+        return cv2.blur(torch.rand(300, 300, 3).numpy(), (5, 5)).shape
+
+    cv2.blur(torch.rand(300, 300, 3).numpy(), (5, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert forked([part, part], 60) == [(300, 300, 3)] * 2
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == (threads, pool)
+
+
+def test_a_gpu_has_no_forks():
+    assert not can_fork(torch.device("meta"))
