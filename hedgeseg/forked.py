@@ -9,6 +9,7 @@ return and write. A part that fails, is killed or says nothing for too long give
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -24,6 +25,8 @@ from typing import Any, TypeVar
 import torch
 
 R = TypeVar("R")
+
+_PR_SET_PDEATHSIG = 1
 
 
 def can_fork(device: torch.device) -> bool:
@@ -66,6 +69,7 @@ def forked(parts: Sequence[Callable[[], R]], patience: float) -> list[R | None]:
 
 
 def _child(part: Callable[[], Any], end: Connection) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody writes after the parent was killed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its parts
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not what Lightning does
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends

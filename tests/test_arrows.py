@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hedgeseg"
 
 # What several parts do alike.
-SHARED = ("coco_segmentation", "connected_regions", "label_image", "deprecation", "progress")
+SHARED = ("coco_segmentation", "connected_regions", "label_image", "deprecation", "progress", "forked")
 
 # Part of the house -> the parts of hedgeseg that it may import.
 MAY_IMPORT = {
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "label_image": {"label_image"},
     "deprecation": {"deprecation"},
     "progress": set(),
+    "forked": set(),
     "metrics": {"metrics", "connected_regions"},
     "visual": {"visual"},
     "coco_segmentation": {"coco_segmentation"},

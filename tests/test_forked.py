@@ -5,6 +5,7 @@ import signal
 import time
 import warnings
 from functools import partial
+from pathlib import Path
 
 import cv2
 import pytest
@@ -85,6 +86,27 @@ def test_an_interruption_ends_the_parts():
     finally:
         signal.signal(signal.SIGALRM, old)
     assert living() == before
+
+
+def test_parts_die_with_a_caller_that_is_killed(tmp_path):
+    def name_yourself(number):
+        (tmp_path / str(number)).write_text(str(os.getpid()))
+        time.sleep(1000)
+
+    caller = os.fork()
+    if not caller:
+        forked([partial(name_yourself, n) for n in range(2)], 1000)
+        os._exit(0)
+    until = time.monotonic() + 30
+    while len(list(tmp_path.iterdir())) < 2 or not all(path.read_text() for path in tmp_path.iterdir()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(caller, signal.SIGKILL)
+    os.waitpid(caller, 0)
+    parts = [Path("/proc", path.read_text(), "stat") for path in tmp_path.iterdir()]
+    while any(stat.exists() and stat.read_text().split()[2] != "Z" for stat in parts):
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_nothing_of_the_caller_changes():
