@@ -112,6 +112,17 @@ def replace_head(network: nn.Module, num_outputs: int) -> None:
     setattr(network.get_submodule(parent_name), last, new)
 
 
+def rectified_head(network: nn.Module) -> str | None:
+    """Name of a ReLU that comes right after the head, as in SqueezeNet: its logits cannot be negative."""
+    parent, _, last = head_name(network).rpartition(".")
+    siblings = list(network.get_submodule(parent).named_children())
+    place = [name for name, _ in siblings].index(last) + 1
+    if not isinstance(network.get_submodule(parent), nn.Sequential) or place == len(siblings):
+        return None
+    name, following = siblings[place]
+    return f"{parent}.{name}".removeprefix(".") if isinstance(following, nn.ReLU) else None
+
+
 def _check_name(arch: str) -> None:
     if arch.startswith(_TIMM):
         timm = _timm(arch)

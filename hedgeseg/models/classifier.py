@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from hedgeseg.data.batch import Batch
 from hedgeseg.data.feature_cache import Features, weights_digest
-from hedgeseg.models.architectures import head_name, replace_head
+from hedgeseg.models.architectures import head_name, rectified_head, replace_head
 from hedgeseg.models.class_names import check_same, names_in, names_of_weights
 from hedgeseg.models.classifier_network import classifier_network
 from hedgeseg.models.freezing import batch_norms, frozen_modules, has_folded_norms
@@ -179,7 +179,14 @@ class Classifier(LightningModule):
             self._learnt_classes = ()
 
     def on_fit_start(self) -> None:
-        """Warns of weights that training would destroy."""
+        """Warns of weights that training would destroy, and of logits that cannot learn to say no."""
+        rectified = rectified_head(self.network) if self.task == "multilabel" else None
+        if rectified is not None:
+            rank_zero_warn(
+                f"the logits of {type(self.network).__name__} cannot be negative ({rectified} is a ReLU): with a "
+                "multi-label loss it cannot say that a class is absent, and where they reach zero nothing is learnt. "
+                f"Take another architecture, or put nn.Identity() in the place of {rectified}"
+            )
         if self._folded:
             rank_zero_warn(
                 "the statistics of all batch norms in these weights are 0 and 1: they seem to be folded into the "

@@ -1,5 +1,6 @@
 import json
 import math
+import warnings
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from hedgeseg.data import FolderDataModule, Shapes, ShapesDataModule
 from hedgeseg.models import Classifier, GroupedLogits
+from hedgeseg.models.architectures import rectified_head
 from hedgeseg.models.losses import focal_loss
 
 
@@ -223,6 +225,33 @@ def test_folded_statistics_are_noticed(tmp_path):
     runner = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0)
     with pytest.warns(UserWarning, match="folded into the convolutions.*freeze_batch_norm=True"):
         runner.fit(Classifier(6, weights=str(tmp_path / "folded.pth")), shapes())
+
+
+@pytest.mark.parametrize(
+    ("arch", "task", "told"),
+    [
+        ("squeezenet1_1", "multilabel", True),
+        ("squeezenet1_1", "multiclass", False),
+        ("small_cnn", "multilabel", False),
+        ("alexnet", "multilabel", False),
+        ("mobilenet_v2", "multilabel", False),
+    ],
+)
+def test_logits_that_cannot_be_negative_are_told_before_a_multilabel_training(arch, task, told):
+    model = Classifier(3, arch, task=task)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.on_fit_start()
+    said = [str(w.message) for w in caught if "cannot be negative" in str(w.message)]
+    assert bool(said) is told
+    assert not told or "classifier.2 is a ReLU" in said[0]
+
+
+def test_the_remedy_that_is_told(tmp_path):
+    model = Classifier(3, "squeezenet1_1")
+    model.network.classifier[2] = torch.nn.Identity()
+    assert rectified_head(model.network) is None
+    assert (model(torch.randn(2, 3, 64, 64)) < 0).any()
 
 
 class Watch(Callback):
