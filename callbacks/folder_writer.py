@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,8 +44,8 @@ ON_A_GPU = 8
 SHARE = 8
 """How many images a process has where several work side by side."""
 
-PATIENCE = 60.0, 10.0
-"""A process may take so many seconds for its share, and for each image so many times what the first one took."""
+PATIENCE = 600.0, 10.0
+"""Forks may be silent for so many seconds, and so many times what the first image took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +135,7 @@ class FolderWriter(BasePredictionWriter):
         self._content = Content()
         self._waiting: list[Waiting] = []
         self._all_cores = False
+        self._forks = False
         self._side_by_side = 1
         self._first: float | None = None
 
@@ -147,10 +148,14 @@ class FolderWriter(BasePredictionWriter):
         """What decides the results beside the data, the class names and the network."""
 
     @abstractmethod
+    def _prepared(self, trainer: Trainer, module: LightningModule, network: nn.Module, one: Waiting) -> Any:
+        """What is read and decided for an image, before forks share what is open."""
+
+    @abstractmethod
     def _results(
-        self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
+        self, module: LightningModule, network: nn.Module, group: Sequence[Waiting], prepared: Sequence[Any]
     ) -> Sequence[Any]:
-        """One result for each image of a group, in its order."""
+        """One result for each image of a group, in its order, of what is prepared for each."""
 
     @abstractmethod
     def _save(self, identifier: str, result: Any) -> None:
@@ -197,6 +202,7 @@ class FolderWriter(BasePredictionWriter):
         self.counts = {"written": 0, "skipped": left_out if trainer.is_global_zero else 0, "failed": 0}
         self._loader_of, self._indices, self._content, self._waiting = {}, {}, Content(), []
         self._side_by_side, self._first = self._possible(trainer, pl_module.device), None
+        self._forks = self._side_by_side > 1
 
     def write_on_batch_end(
         self,
@@ -272,7 +278,10 @@ class FolderWriter(BasePredictionWriter):
             if not at_end and len(self._waiting) < window:
                 return
             group, self._waiting = self._waiting[:window], self._waiting[window:]
-            with torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context():
+            with (
+                torch.inference_mode(False), torch.no_grad(), trainer.precision_plugin.forward_context(),
+                self._threads(),
+            ):  # fmt: skip
                 if self._side_by_side > 1:
                     self._write_side_by_side(trainer, module, network, group)
                 else:
@@ -286,6 +295,10 @@ class FolderWriter(BasePredictionWriter):
             wanted = torch.get_num_threads() if self._all_cores and alone else 1
         return wanted if wanted > 1 and can_fork(device) else 1
 
+    def _threads(self) -> AbstractContextManager[None]:
+        """With one thread in a run that has forks, also for what they do not make: the bytes do not depend on who."""
+        return one_thread() if self._forks else nullcontext()
+
     def _write_side_by_side(
         self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
     ) -> None:
@@ -294,23 +307,26 @@ class FolderWriter(BasePredictionWriter):
         if self._first is None:
             # here, so that what is imported, looked up or warned of once is there for all forks
             start = time.perf_counter()
-            with one_thread():
-                self._write(trainer, module, network, group)
+            self._write(trainer, module, network, group)
             self._first = time.perf_counter() - start
             return
-        count = min(self._side_by_side, len(group))
-        shares = [group[i::count] for i in range(count)]
-        patience = PATIENCE[0] + PATIENCE[1] * self._first * len(shares[0])
-        made = forked([partial(self._made, trainer, module, network, share) for share in shares], patience)
-        done = {identifier for found in made for identifier in found or ()}
+        prepared: list[tuple[Waiting, Any]] = []
+        for one in group:
+            with suppress(Exception):  # which comes again, and is told, below
+                prepared.append((one, self._prepared(trainer, module, network, one)))
+        shares = [prepared[i :: self._side_by_side] for i in range(self._side_by_side)]
+        parts = [partial(self._make, module, network, share) for share in shares if share]
+        told = forked(parts, PATIENCE[0] + PATIENCE[1] * self._first, lambda: trainer.received_sigterm)
+        done = set(told)
         for identifier in done:
             self._manifest.clear_failure(identifier)
         self.counts["written"] += len(done)
+        if trainer.received_sigterm:  # which has ended the forks
+            raise SIGTERMException
         written = self.counts["written"]
-        with one_thread():
-            for one in group:
-                if one.identifier not in done:
-                    self._write(trainer, module, network, [one])
+        for one in group:
+            if one.identifier not in done:
+                self._write(trainer, module, network, [one])
         if self.counts["written"] > written:
             rank_zero_warn(
                 f"{type(self).__name__}: {self.counts['written'] - written} images could be made in one process only, "
@@ -318,18 +334,26 @@ class FolderWriter(BasePredictionWriter):
             )
             self._side_by_side = 1
 
-    def _made(
-        self, trainer: Trainer, module: LightningModule, network: nn.Module, share: Sequence[Waiting]
-    ) -> list[str]:
-        """Make and save what can be; the identifiers of it."""
-        together, done = self._at_a_time(module.device), list[str]()
+    def _make(
+        self,
+        module: LightningModule,
+        network: nn.Module,
+        share: Sequence[tuple[Waiting, Any]],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Make and save what can be, in a fork; tell the identifiers of it."""
+        together = self._at_a_time(module.device)
         for start in range(0, len(share), together):
             group = share[start : start + together]
-            with suppress(Exception):
-                for one, result in zip(group, self._results(trainer, module, network, group), strict=True):
+            images, prepared = [one for one, _ in group], [found for _, found in group]
+            try:
+                for one, result in zip(images, self._results(module, network, images, prepared), strict=True):
                     self._save(one.identifier, result)
-                    done.append(one.identifier)
-        return done
+                    tell(one.identifier)
+            except Exception:  # the main process tells it; each alone, so that one costs its own result only
+                if len(group) > 1:
+                    for pair in group:
+                        self._make(module, network, [pair], tell)
 
     def _at_a_time(self, device: torch.device) -> int:
         """How many images are taken together: where nobody says, as the device likes it."""
@@ -340,7 +364,8 @@ class FolderWriter(BasePredictionWriter):
     def _write(self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]) -> None:
         assert self._manifest is not None
         try:
-            results = self._results(trainer, module, network, group)
+            prepared = [self._prepared(trainer, module, network, one) for one in group]
+            results = self._results(module, network, group, prepared)
             for one, result in zip(group, results, strict=True):
                 self._save(one.identifier, result)
         except Exception as error:

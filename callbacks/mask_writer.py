@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from hedgeseg.callbacks.batches import BatchAdapter
 from hedgeseg.callbacks.folder_writer import FolderWriter, Waiting
@@ -76,21 +77,31 @@ class MaskWriter(FolderWriter):
     def _settings(self, trainer: Trainer, network: nn.Module) -> dict[str, Any]:
         return {**self.generator.config(), "classes": self.target, "confidence": self.confidence}
 
-    def _results(
-        self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
-    ) -> list[Segmentation]:
+    def _prepared(
+        self, trainer: Trainer, module: LightningModule, network: nn.Module, one: Waiting
+    ) -> tuple[Tensor, np.ndarray | None]:
         self._labels = len(self._names) or int(getattr(module, "num_classes", NARROW))
+        picture = photograph(trainer, one.loader, one.example) if self.generator.refiner is not None else None
+        return self._content.of(network, one.example, module.device), picture
+
+    def _results(
+        self,
+        module: LightningModule,
+        network: nn.Module,
+        group: Sequence[Waiting],
+        prepared: Sequence[tuple[Tensor, np.ndarray | None]],
+    ) -> list[Segmentation]:
         return [
             self.generator(
                 network,
-                self._content.of(network, one.example, module.device),
+                image,
                 size=one.example.size,
-                picture=photograph(trainer, one.loader, one.example) if self.generator.refiner is not None else None,
+                picture=picture,
                 classes=one.classes,
                 void=255 if self._labels <= NARROW else WIDE_VOID,
                 name=one.identifier,
             )
-            for one in group
+            for one, (image, picture) in zip(group, prepared, strict=True)
         ]
 
     def _save(self, identifier: str, result: Segmentation) -> None:

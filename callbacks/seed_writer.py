@@ -6,7 +6,7 @@ Trainer(callbacks=[SeedWriter("seeds", {"method": "hedge", "refine": "crf"})]).p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from lightning.pytorch import LightningModule, Trainer
@@ -16,12 +16,11 @@ from torch import nn
 from hedgeseg.callbacks import trainer_context
 from hedgeseg.callbacks.batches import BatchAdapter
 from hedgeseg.callbacks.explanations import predicted_classes
-from hedgeseg.callbacks.folder_writer import PATIENCE, FolderWriter, Waiting
+from hedgeseg.callbacks.folder_writer import FolderWriter, Waiting
 from hedgeseg.callbacks.photographs import photograph, photographs
-from hedgeseg.forked import forked, one_thread
 from hedgeseg.seeds import SeedGenerator, write_seed
 from hedgeseg.seeds.auto_level import Auto
-from hedgeseg.seeds.formats import identifiers, write_mask
+from hedgeseg.seeds.formats import write_mask
 from hedgeseg.seeds.formats.native import Precision, Scores
 from hedgeseg.seeds.relevel import cut_again, forget_levels, is_cut_at, note_levels, pooled_levels
 from hedgeseg.seeds.seed import Seed
@@ -103,19 +102,19 @@ class SeedWriter(FolderWriter):
         kept = {"precision": self.precision, "scores": self.scores}
         return {**self._generator.config(), "classes": self.target, **kept}
 
+    def _prepared(self, trainer: Trainer, module: LightningModule, network: nn.Module, one: Waiting) -> Wanted:
+        image = self._content.of(network, one.example, module.device)
+        picture = photograph(trainer, one.loader, one.example) if self._generator.wants_picture else None
+        return Wanted(image, one.classes or (), one.example.size, picture, one.identifier)
+
     def _results(
-        self, trainer: Trainer, module: LightningModule, network: nn.Module, group: Sequence[Waiting]
+        self, module: LightningModule, network: nn.Module, group: Sequence[Waiting], prepared: Sequence[Wanted]
     ) -> list[Seed]:
-        images = [self._content.of(network, one.example, module.device) for one in group]
-        classes: list[Sequence[int]] = [one.classes or () for one in group]
         if self.target == "predicted":
-            seen = (predicted_classes(network, i[None], [one.example]) for i, one in zip(images, group, strict=True))
-            classes = [found for (found,) in seen]
-        asks = self._generator.wants_picture
-        pictures = [photograph(trainer, one.loader, one.example) if asks else None for one in group]
-        sizes, names = [one.example.size for one in group], [one.identifier for one in group]
-        wanted = list(map(Wanted, images, classes, sizes, pictures, names))
-        return self._generator.several(network, wanted, self._at_a_time(module.device))
+            pairs = zip(prepared, group, strict=True)
+            seen = [(wanted, predicted_classes(network, wanted.image[None], [one.example])) for wanted, one in pairs]
+            prepared = [replace(wanted, classes=found) for wanted, (found,) in seen]
+        return self._generator.several(network, prepared, self._at_a_time(module.device))
 
     def _finish(self, trainer: Trainer) -> None:
         if isinstance(self._generator.background, Auto) and self.scores != "none":
@@ -142,21 +141,11 @@ class SeedWriter(FolderWriter):
         trainer.strategy.barrier("levels of all seeds")
         if done:
             return
+        part = (trainer.global_rank, trainer.world_size)
         refiner, side = self._generator.refiner, self._generator.refine_side
-        cut = partial(
-            cut_again, self.folder, levels, self._save_again, refiner, photographs(trainer, self._indices), side
-        )
-        rank, ranks, count = trainer.global_rank, trainer.world_size, self._side_by_side
-        parts = [partial(cut, part=(rank + ranks * i, ranks * count)) for i in range(count)]
-        if count == 1:
-            left = parts[0]()
-        else:
-            seconds = PATIENCE[0] + PATIENCE[1] * (self._first or 0.0) * len(identifiers(self.folder, ".npz"))
-            with one_thread():
-                found = forked(parts, seconds)
-                left = [
-                    name for one, part in zip(found, parts, strict=True) for name in (part() if one is None else one)
-                ]
+        shown = photographs(trainer, self._indices)
+        with self._threads():
+            left = cut_again(self.folder, levels, self._save_again, refiner, shown, side, part)
         trainer.strategy.barrier("seeds of the second pass")
         if left:
             rank_zero_warn(

@@ -2,10 +2,15 @@
 
 import os
 import signal
+import time
+import warnings
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 from callback_scenes import Classifier, Scenes
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -28,10 +33,10 @@ class Shown(Scenes):
         return (super().__getitem__(index)["image"].permute(1, 2, 0).clamp(0, 1) * 255).to(torch.uint8).numpy()
 
 
-def predict(make_trainer, writer, count=21, module=None):
+def predict(make_trainer, writer, count=21, module=None, data=None):
     torch.manual_seed(0)
     trainer = make_trainer(callbacks=[writer])
-    data = DataLoader(Shown(count), batch_size=5)
+    data = data or DataLoader(Shown(count), batch_size=5)
     trainer.predict(module or Classifier(), data, return_predictions=False)
     return writer
 
@@ -103,16 +108,72 @@ def test_an_image_that_fails_is_named_once_and_the_others_are_there(make_trainer
     assert named == {f"scene_{i}" for i in range(21) if contrast[i] < limit}
 
 
+def test_of_images_taken_together_one_that_fails_leaves_the_others_to_the_forks(make_trainer, tmp_path):
+    limit = sorted(float(Scenes(21)[i]["image"].std()) for i in range(21))[1]
+
+    def method(model, images, targets):
+        if any(float(image.std()) < limit for image in images):
+            raise RuntimeError("a dull image")
+        return images.mean(1, keepdim=True).expand(-1, len(targets[0]), -1, -1).clone()
+
+    writer = SeedWriter(str(tmp_path / "seeds"), SeedGenerator(method=method), processes=2, together=3)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        predict(make_trainer, writer)
+    assert writer.counts == {"written": 20, "skipped": 0, "failed": 1}
+    assert not [w for w in told if "in one process only" in str(w.message)]
+
+
+def test_photographs_of_a_file_that_stays_open(make_trainer, tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for index in range(21):
+            archive.writestr(f"{index}.npy", Shown(21).image(index).tobytes())
+
+    class Open(Shown):
+        def __init__(self):
+            super().__init__(21)
+            self.archive = zipfile.ZipFile(tmp_path / "all.zip")
+
+        def image(self, index):
+            return np.frombuffer(self.archive.read(f"{index}.npy"), np.uint8).reshape(32, 32, 3).copy()
+
+    options = {"flip": True, "background": 0.3, "refine": "guided"}
+    for name, processes in (("alone", None), ("two", 2)):
+        with one_thread():
+            writer = SeedWriter(str(tmp_path / name), options, on_error="raise", processes=processes)
+            predict(make_trainer, writer, data=DataLoader(Open(), batch_size=5))
+    assert files(tmp_path / "two") == files(tmp_path / "alone")
+
+
+def test_a_signal_to_stop_ends_the_forks_and_what_is_there_is_kept(make_trainer, tmp_path):
+    def method(model, images, targets):
+        if os.getpid() != HOME and float(images.sum()) > 0:
+            os.kill(HOME, signal.SIGTERM)
+            time.sleep(1000)
+        return images.mean(1, keepdim=True).expand(-1, len(targets[0]), -1, -1).clone()
+
+    start = time.monotonic()
+    writer = SeedWriter(str(tmp_path / "seeds"), SeedGenerator(method=method), processes=2)
+    with pytest.raises(SIGTERMException):
+        predict(make_trainer, writer)
+    assert time.monotonic() - start < 60
+    assert len(list((tmp_path / "seeds").glob("*.png"))) == writer.counts["written"] > 0
+
+
 def test_what_only_one_process_can_make_is_made_there(make_trainer, tmp_path):
+    threads = set()
+
     def method(model, images, targets):
         if os.getpid() != HOME:
             os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
+        threads.add(torch.get_num_threads())
         return images.mean(1, keepdim=True).expand(-1, len(targets[0]), -1, -1)
 
     writer = SeedWriter(str(tmp_path / "seeds"), SeedGenerator(method=method), on_error="raise", processes=2)
     with pytest.warns(UserWarning, match="16 images could be made in one process only, as when memory runs out"):
         predict(make_trainer, writer)
     assert writer.counts == {"written": 21, "skipped": 0, "failed": 0}
+    assert threads == {1}  # the bytes do not depend on who makes them
 
 
 def test_masks_of_a_segmentation_network(make_trainer, tmp_path):
