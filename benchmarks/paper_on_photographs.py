@@ -6,10 +6,11 @@
 ImageNet's weights of the three architectures and `voc_from_imagenet.json`, `--tuned` the checkpoints
 `mobilenet_v2.ckpt` and `efficientnet_lite0.ckpt` of networks that learnt the labels of five animals on VOC's `train`.
 
-Parts: `main` (the methods of the paper's tables), `options` (hedging's own, on the pictures of `train`), `more` (other
-quick methods and the paper's ablation, on fewer pictures), `costly` (methods of hundreds of passes, on few), `network`
-(insertion and randomisation), `tables` (writes what is known so far). Photographs come in a random order, drawn once,
-a few of every pair in turn; each one's numbers are on disk at once, and a run that was stopped goes on.
+Parts: `chief` (hedging, Grad-CAM and FullGrad on every picture), `main` (the methods of the paper's tables), `options`
+(hedging's own, on the pictures of `train`), `more` (other quick methods and the paper's ablation, on fewer pictures),
+`costly` (methods of hundreds of passes, on few), `network` (insertion and randomisation), `tables` (writes what is
+known so far). Photographs come in a random order, drawn once, a few of every pair in turn; each one's numbers are on
+disk at once, and a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from hedgeseg.data.voc_classes import VOC_CLASSES
 from hedgeseg.evaluation import Evaluator, MethodRun, Protocol
 from hedgeseg.models.input_statistics import input_statistics
 
+CHIEF = ("hedge", "grad_cam", "full_grad")
+"""What is compared on every photograph."""
 CORE = (
     "hedge",
     "hedge gamma=2.0",
@@ -129,6 +132,7 @@ class Part:
 
 OF_IMAGENET = tuple(name for name, network in NETWORKS.items() if not network.tuned)
 PARTS = {
+    "chief": [Part(CHIEF, tuple(NETWORKS), ["voc", "coco"], 1000, folder="chief")],
     "options": [Part(OPTIONS, OF_IMAGENET, ["voc_train"], 60)],
     "main": [
         Part(CORE, tuple(NETWORKS), ["voc", "coco"], 40),

@@ -48,6 +48,9 @@ def write_tables(out: Path) -> str:
     options = {name: plain(path / "maps") for name, path in pairs.items() if name not in tested}
     word = {name: plain(path / "network", ASKED) for name, path in pairs.items()}
     parts = [
+        *comparing(tested, "hedge", "chief", "Three methods, every photograph: "),
+        *pooled("Three methods, every photograph, all pairs in one pool", tested, 1, "chief"),
+        *pooled("Three methods, every photograph of several classes, all pairs in one pool", tested, 2, "chief"),
         *comparing(tested, "hedge"),
         *pooled("All pairs in one pool", tested, 1),
         *pooled("Photographs of several classes, all pairs in one pool", pairs, 2),
@@ -60,9 +63,9 @@ def write_tables(out: Path) -> str:
     return text
 
 
-def comparing(pairs: dict[str, Path], base: str) -> list[str]:
+def comparing(pairs: dict[str, Path], base: str, folder: str = "maps", of: str = "") -> list[str]:
     """A table per number, and one of the base's paired differences with p-values by Holm over the whole table."""
-    found = {name: _summaries(path) for name, path in pairs.items()}
+    found = {name: _summaries(path, folder) for name, path in pairs.items()}
     found = {name: rows for name, rows in found.items() if base in rows and len(rows[base].records) >= LEAST}
     if not found:
         return []
@@ -73,19 +76,21 @@ def comparing(pairs: dict[str, Path], base: str) -> list[str]:
             [m, *(_cell(rows.get(m), number) for rows in found.values()), _firsts(m, number, found)] for m in methods
         ]
         counts = ["maps", *(str(rows[base].counts.get(number, 0)) for rows in found.values()), ""]
-        tables.append(f"## {title}\n\n{markdown(['method', *found, 'first'], [*body, counts])}")
+        tables.append(f"## {of}{title}\n\n{markdown(['method', *found, 'first'], [*body, counts])}")
     for number in ("pointing_game", "pixel_average_precision"):
-        tables.append(f"## {NUMBERS[number]}: {base} minus the others\n\n{_differences(found, base, methods, number)}")
+        tables.append(
+            f"## {of}{NUMBERS[number]}: {base} minus the others\n\n{_differences(found, base, methods, number)}"
+        )
     return tables
 
 
-def pooled(title: str, pairs: dict[str, Path], least: int) -> list[str]:
+def pooled(title: str, pairs: dict[str, Path], least: int, folder: str = "maps") -> list[str]:
     """All pairs in one pool, of the photographs with so many explained classes; photographs are resampled, not maps."""
     kept: dict[str, dict[tuple[str, str], Record]] = {}
     for name, path in pairs.items():
         network, data = name.split("/")
-        for run in read_runs(path / "maps" / "images"):
-            for record in read_records(path / "maps" / "images", run.key):
+        for run in read_runs(path / folder / "images"):
+            for record in read_records(path / folder / "images", run.key):
                 if len(record.classes) >= least and record.values:
                     kept.setdefault(run.label, {})[(network, f"{data}/{record.id}")] = record
     if "hedge" not in kept:
@@ -123,9 +128,9 @@ def plain(folder: Path, numbers: dict[str, str] = NUMBERS) -> str:
     return markdown(["method", "images", "maps", *shown.values()], body) if body else ""
 
 
-def _summaries(path: Path) -> dict[str, Summary]:
+def _summaries(path: Path, kept: str) -> dict[str, Summary]:
     """By label, of the photographs that came first: those of several classes were explained ahead of their turn."""
-    folder = path / "maps" / "images"
+    folder = path / kept / "images"
     if not folder.is_dir():
         return {}
     order = [name for _, name, _ in json.loads((path / "order.json").read_text())]

@@ -53,7 +53,7 @@ def seed_noise(seed: int) -> None:
 
 
 def noisy_copies(image: Tensor, noise: float, number: int, seed: int) -> Iterator[Tensor]:
-    """``x + e_i``, ``e_i ~ N(0, s^2)`` with ``s = noise (max x - min x)``, the same draws on every device.
+    """``x + e_i``, ``e_i ~ N(0, s^2)`` with ``s = noise (max x - min x)``, the same draws on every device, in every precision.
 
     Args:
         image: (1, C, *space); the copies are part of its graph.
@@ -64,8 +64,8 @@ def noisy_copies(image: Tensor, noise: float, number: int, seed: int) -> Iterato
     generator = torch.Generator().manual_seed(seed)
     deviation = noise * float(image.detach().max() - image.detach().min())
     for _ in range(number):
-        drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype)
-        yield image + deviation * drawn.to(image.device)
+        drawn = torch.randn(image.shape, generator=generator, dtype=torch.float32)  # other dtypes have other streams
+        yield image + deviation * drawn.to(image)
 
 
 def sum_of_channels(
