@@ -53,7 +53,7 @@ def seed_noise(seed: int) -> None:
 
 
 def noisy_copies(image: Tensor, noise: float, number: int, seed: int) -> Iterator[Tensor]:
-    """``x + e_i``, ``e_i ~ N(0, s^2)`` with ``s = noise (max x - min x)``, the same on every device, in every precision.
+    """``x + e_i``, ``e_i ~ N(0, s^2)``, ``s = noise (max x - min x)``, the same on every device, in every precision.
 
     Args:
         image: (1, C, *space); the copies are part of its graph.
