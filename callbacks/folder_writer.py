@@ -44,6 +44,9 @@ ON_A_GPU = 8
 SHARE = 8
 """How many images a process has where several work side by side."""
 
+MOST = 8
+"""More processes are not taken unasked: each has memory of its own."""
+
 PATIENCE = 600.0, 10.0
 """Forks may be silent for so many seconds, and so many times what the first image took."""
 
@@ -77,7 +80,7 @@ class FolderWriter(BasePredictionWriter):
         on_error: `"warn"` records an image's failure and goes on; `"raise"` stops.
         together: so many images of one shape are taken at a time; None as the device likes it.
         processes: so many work side by side on a CPU, where that is possible (`hedgeseg.forked`), each with one thread;
-            None for one, or as many as torch has threads after `take_all_cores`.
+            None for one, or as many as torch has threads, at most eight, after `take_all_cores`.
         log_samples: so many images, evenly over the folder, are shown in Weights & Biases: a table of the pictures with
             their masks, and the true masks where there are any.
         artifact: keep the folder in Weights & Biases as an Artifact, with its manifest as metadata.
@@ -140,7 +143,7 @@ class FolderWriter(BasePredictionWriter):
         self._first: float | None = None
 
     def take_all_cores(self) -> None:
-        """Work in as many processes as torch has threads, unless `processes` says otherwise; what commands do."""
+        """Work in as many processes as torch has threads, at most eight, unless `processes` says otherwise; what commands do."""
         self._all_cores = True
 
     @abstractmethod
@@ -292,7 +295,7 @@ class FolderWriter(BasePredictionWriter):
         wanted = self.processes
         if wanted is None:
             alone = trainer.world_size == 1  # else there are several processes already
-            wanted = torch.get_num_threads() if self._all_cores and alone else 1
+            wanted = min(torch.get_num_threads(), MOST) if self._all_cores and alone else 1
         return wanted if wanted > 1 and can_fork(device) else 1
 
     def _threads(self) -> AbstractContextManager[None]:

@@ -54,7 +54,8 @@ class SeedWriter(FolderWriter):
             is twice as many rows. Without it eight on a GPU, and one on a processor, where several gain a fifth at most
             and a resumed run is to give the same bytes (with several, rounding depends on the company).
         processes: so many work side by side on a CPU under Linux, with one thread each; one without it, and with
-            `train.py predict` and `hedgeseg pipeline` as many as torch has threads. Memory grows with them.
+            `train.py predict` and `hedgeseg pipeline` as many as torch has threads, at most eight. Memory grows with
+            them.
         log_samples: show so many images with their masks, and the true ones, in a table of Weights & Biases.
         artifact: keep the folder there as an Artifact, with its manifest as metadata.
         classes: former name of `target`.

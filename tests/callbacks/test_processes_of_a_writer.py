@@ -81,9 +81,10 @@ def test_a_run_that_was_stopped_goes_on(make_trainer, tmp_path, alone):
 def test_as_many_as_torch_has_threads_where_a_command_asks(make_trainer, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(SeedWriter, "_write_side_by_side", lambda self, *_: seen.append(self._side_by_side))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    for processes, asked, count in ((None, False, None), (None, True, 4), (2, True, 2), (1, True, None)):
-        writer = SeedWriter(str(tmp_path / f"{processes}_{asked}"), processes=processes)
+    cases = ((None, False, 4, None), (None, True, 4, 4), (None, True, 64, 8), (2, True, 4, 2), (1, True, 4, None))
+    for processes, asked, threads, count in cases:
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        writer = SeedWriter(str(tmp_path / f"{processes}_{asked}_{threads}"), processes=processes)
         if asked:
             writer.take_all_cores()
         seen.clear()
