@@ -143,7 +143,7 @@ class FolderWriter(BasePredictionWriter):
         self._first: float | None = None
 
     def take_all_cores(self) -> None:
-        """Work in as many processes as torch has threads, at most eight, unless `processes` says otherwise; what commands do."""
+        """Work in as many processes as torch has threads, at most eight, unless `processes` is given; commands do."""
         self._all_cores = True
 
     @abstractmethod
