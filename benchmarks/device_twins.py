@@ -82,32 +82,28 @@ def _maps(network: nn.Module, images: Tensor, method: str, targets: list[int], o
 def seeds(device: str, small: bool) -> Iterator[Check]:
     """Masks of every refiner on the device, as far as pixels agree with those on the CPU; learnt affinity and refit."""
     _, network, side = next(networks())
-    there = copy.deepcopy(network).to(device)
+    models = {"cpu": network, device: copy.deepcopy(network).to(device)}
     data = ShapesDataModule(1, 1, 2 if small else 6, image_size=side, batch_size=2)
     data.setup("predict")
-    images = [sample["image"] for batch in data.predict_dataloader() for sample in _samples(batch)]
+    images = [image for batch in data.predict_dataloader() for image in batch["image"]]
     classes = [[i % 6, (i + 2) % 6] for i in range(len(images))]
     for name, options in SEEDS.items():
         generator = SeedGenerator(**options)  # type: ignore[arg-type]
         yield _beside(f"seeds: {name}", lambda where, generator=generator: [
-            generator(network if where == "cpu" else there, image.to(where), found).mask.cpu()
+            generator(models[where], image.to(where), found).mask.cpu()
             for image, found in zip(images, classes, strict=True)
         ], device)  # fmt: skip
     plain = SeedGenerator()
     known = [plain(network, image, found) for image, found in zip(images, classes, strict=True)]
-    yield _beside("learnt affinity", partial(_walked, network, there, images, known), device)
+    yield _beside("learnt affinity", partial(_walked, models, images, known), device)
     if small:  # hundreds of steps
         return
-    refit = partial(_refitted, network, there, images, known, classes)
+    refit = partial(_refitted, models, images, known, classes)
     yield _beside("refit", refit, device, other=lambda: refit("cpu", seed=1))  # its dropout is the device's
 
 
-def _samples(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    return [{"image": image} for image in batch["image"]]
-
-
-def _walked(network: nn.Module, there: nn.Module, images: list[Tensor], known: list[Seed], where: str) -> list[Tensor]:
-    model = network if where == "cpu" else there
+def _walked(models: dict[str, nn.Module], images: list[Tensor], known: list[Seed], where: str) -> list[Tensor]:
+    model = models[where]
     names = [str(i) for i in range(len(images))]
     head = learn_affinity(model, names, lambda n: images[int(n)].to(where), lambda n: known[int(n)])
     walks = [head.walk(stride_maps(model, reduced(image.to(where))[None])) for image in images]
@@ -116,17 +112,15 @@ def _walked(network: nn.Module, there: nn.Module, images: list[Tensor], known: l
 
 
 def _refitted(
-    network: nn.Module,
-    there: nn.Module,
+    models: dict[str, nn.Module],
     images: list[Tensor],
     known: list[Seed],
     classes: Sequence[Sequence[int]],
     where: str,
     seed: int = 0,
 ) -> list[Tensor]:
-    model = network if where == "cpu" else there
     given = [(i.to(where), s.scores.to(where), list(c)) for i, s, c in zip(images, known, classes, strict=True)]
-    refit = learn_refit(model, lambda: given, seed=seed)
+    refit = learn_refit(models[where], lambda: given, seed=seed)
     return [refit(image, found).cpu() for image, _, found in given]
 
 

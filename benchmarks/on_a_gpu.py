@@ -5,9 +5,9 @@
 
 Checks: the authors' reference maps (where DIR of `--shared` holds them), a batch against its images one by one,
 bfloat16 and float16, training with the callback against training without it, memory; every method and every step of a
-seed beside the CPU. Then `throughput.py`'s table: maps
-per second, and the share of what the device's convolutions reach in the same process. A few minutes on a GPU; `--small`
-is a minute on a CPU, with one small network. Exit code 1 if a check fails.
+seed beside the CPU. Then `throughput.py`'s table: maps per second, and the share of what the device's convolutions
+reach in the same process. A few minutes on a GPU; `--small` is a minute on a CPU, with one small network. Exit code 1
+if a check fails.
 """
 
 from __future__ import annotations

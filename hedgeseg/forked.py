@@ -19,7 +19,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -101,27 +101,22 @@ def _child(part: Part[Any], end: Connection, parent: int) -> None:
     part(lambda what: end.send_bytes(pickle.dumps(what)))
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Compute as the parts do, so that results are theirs to the bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return _held(torch.get_num_threads, torch.set_num_threads, 1)
 
 
-@contextmanager
-def _no_pools() -> Iterator[None]:
+def _no_pools() -> AbstractContextManager[None]:
     """Without threads of OpenCV, for which a fork would wait for ever."""
     cv2 = sys.modules.get("cv2")
-    if cv2 is None:
-        yield
-        return
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(0)
+    return nullcontext() if cv2 is None else _held(cv2.getNumThreads, cv2.setNumThreads, 0)
+
+
+@contextmanager
+def _held(read: Callable[[], int], write: Callable[[int], object], value: int) -> Iterator[None]:
+    before = read()
+    write(value)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        write(before)

@@ -114,13 +114,13 @@ def replace_head(network: nn.Module, num_outputs: int) -> None:
 
 def rectified_head(network: nn.Module) -> str | None:
     """Name of a ReLU that comes right after the head, as in SqueezeNet: its logits cannot be negative."""
-    parent, _, last = head_name(network).rpartition(".")
-    siblings = list(network.get_submodule(parent).named_children())
-    place = [name for name, _ in siblings].index(last) + 1
-    if not isinstance(network.get_submodule(parent), nn.Sequential) or place == len(siblings):
+    head = head_name(network)
+    parent = head.rpartition(".")[0]
+    if not isinstance(network.get_submodule(parent), nn.Sequential):
         return None
-    name, following = siblings[place]
-    return f"{parent}.{name}".removeprefix(".") if isinstance(following, nn.ReLU) else None
+    names = [f"{parent}.{name}".removeprefix(".") for name, _ in network.get_submodule(parent).named_children()]
+    following = names[names.index(head) + 1 :][:1]
+    return next((name for name in following if isinstance(network.get_submodule(name), nn.ReLU)), None)
 
 
 def _check_name(arch: str) -> None:

@@ -10,7 +10,7 @@ treatment of equal activations, would otherwise make an image's map depend on it
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,20 +52,25 @@ def seed_noise(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002 - the stream that captum uses
 
 
-def noisy_copies(image: Tensor, noise: float, number: int, seed: int) -> Iterator[Tensor]:
-    """``x + e_i``, ``e_i ~ N(0, s^2)``, ``s = noise (max x - min x)``, the same on every device, in every precision.
+def mean_over_noise(image: Tensor, noise: float, number: int, seed: int, explain: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of what `explain` says of ``x + e_i``, ``e_i ~ N(0, s^2)`` with ``s = noise (max x - min x)``.
+
+    The draws are the same on every device and in every precision.
 
     Args:
-        image: (1, C, *space); the copies are part of its graph.
+        image: (1, C, *space).
         noise: Relative to the range of the image's values.
-        number: Of copies.
+        number: Of noisy copies, explained one at a time.
         seed: Of the draws.
+        explain: From a copy, which requires a gradient, to values of its shape.
     """
-    generator = torch.Generator().manual_seed(seed)
-    deviation = noise * float(image.detach().max() - image.detach().min())
+    generator, image = torch.Generator().manual_seed(seed), image.detach()
+    deviation = noise * float(image.max() - image.min())
+    total = torch.zeros_like(image)
     for _ in range(number):
         drawn = torch.randn(image.shape, generator=generator, dtype=torch.float32)  # other dtypes have other streams
-        yield image + deviation * drawn.to(image)
+        total += explain((image + deviation * drawn.to(image)).requires_grad_()).detach()
+    return total / number
 
 
 def sum_of_channels(

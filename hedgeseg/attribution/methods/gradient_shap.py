@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, noisy_copies, sum_of_channels
+from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, mean_over_noise, sum_of_channels
 from hedgeseg.attribution.methods.from_forward import check_positive, logits_of
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
@@ -43,11 +43,11 @@ def explain(
 
     def explain_target(image: Tensor, target: int) -> Tensor:
         reference = torch.full_like(image, baselines)
-        total = torch.zeros_like(image)
-        for copy in noisy_copies(image.detach(), noise, n_samples, seed):
-            copy.requires_grad_()
-            total += method.attribute(copy, reference, n_samples=1, stdevs=0.0, target=target).detach()
-        return total / n_samples
+
+        def at_random(copy: Tensor) -> Tensor:
+            return method.attribute(copy, reference, n_samples=1, stdevs=0.0, target=target)
+
+        return mean_over_noise(image, noise, n_samples, seed, at_random)
 
     return sum_of_channels(problem, "gradient_shap", explain_target, seed)
 

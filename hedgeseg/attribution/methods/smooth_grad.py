@@ -5,10 +5,9 @@ r = attribute(model, images, targets, method="smooth_grad", nt_samples=25, noise
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, noisy_copies, sum_of_channels
+from hedgeseg.attribution.methods.captum_extra import EXTRA, captum_attr, mean_over_noise, sum_of_channels
 from hedgeseg.attribution.methods.from_forward import check_positive, logits_of
 from hedgeseg.attribution.methods.method import Explanation, Method, Problem
 
@@ -35,10 +34,9 @@ def explain(problem: Problem, nt_samples: int = 25, noise: float = 0.15, seed: i
     method = captum_attr("smooth_grad").Saliency(logits_of(problem))
 
     def explain_target(image: Tensor, target: int) -> Tensor:
-        total = torch.zeros_like(image)
-        for copy in noisy_copies(image.detach(), noise, nt_samples, seed):
-            total += method.attribute(copy.requires_grad_(), target=target, abs=False).detach()
-        return total / nt_samples
+        return mean_over_noise(
+            image, noise, nt_samples, seed, lambda copy: method.attribute(copy, target=target, abs=False)
+        )
 
     return sum_of_channels(problem, "smooth_grad", explain_target, seed)
 
